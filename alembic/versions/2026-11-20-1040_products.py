@@ -1,0 +1,16 @@
+"""Tables of products."""
+
+from collections.abc import Sequence
+
+revision: str = "products"
+down_revision: str | None = "mail"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    """Filled in by the area."""
+
+
+def downgrade() -> None:
+    """Filled in by the area."""
