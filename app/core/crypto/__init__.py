@@ -1,0 +1,57 @@
+"""Owns the service's cryptography: the key ring and everything that is signed, sealed or derived from it."""
+
+from app.core.crypto.access_tokens import (
+    AccessClaims,
+    AccessTokenExpired,
+    AccessTokenInvalid,
+    issue_access_token,
+    verify_access_token,
+)
+from app.core.crypto.encoding import decode_base64url, encode_base64url
+from app.core.crypto.keyring import KeyRing, generate_key_text, key_ring, mac, mac_matches
+from app.core.crypto.one_time import (
+    AUTH_CODE_PREFIX,
+    EMAIL_TOKEN_PREFIX,
+    MFA_TOKEN_PREFIX,
+    code_matches,
+    derive_code,
+    derive_token,
+    read_token,
+)
+from app.core.crypto.refresh_tokens import (
+    RefreshToken,
+    make_refresh_token,
+    parse_refresh_token,
+    refresh_tag_matches,
+)
+from app.core.crypto.sealing import SealBroken, seal, sealed_kid, unseal
+
+__all__ = [
+    "AUTH_CODE_PREFIX",
+    "EMAIL_TOKEN_PREFIX",
+    "MFA_TOKEN_PREFIX",
+    "AccessClaims",
+    "AccessTokenExpired",
+    "AccessTokenInvalid",
+    "KeyRing",
+    "RefreshToken",
+    "SealBroken",
+    "code_matches",
+    "decode_base64url",
+    "derive_code",
+    "derive_token",
+    "encode_base64url",
+    "generate_key_text",
+    "issue_access_token",
+    "key_ring",
+    "mac",
+    "mac_matches",
+    "make_refresh_token",
+    "parse_refresh_token",
+    "read_token",
+    "refresh_tag_matches",
+    "seal",
+    "sealed_kid",
+    "unseal",
+    "verify_access_token",
+]
