@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.operations.ops import DropTableOp, MigrationScript
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -183,12 +184,9 @@ def differences(url: str) -> set[str]:
     """The tables that autogeneration would drop since no model has them."""
     found: set[str] = set()
 
-    def collect(_context: object, _revision: object, directives: list[object]) -> None:
-        (script,) = directives
-        operations = script.upgrade_ops.ops  # type: ignore[attr-defined]
-        found.update(
-            operation.table_name for operation in operations if type(operation).__name__ == "DropTableOp"
-        )
+    def collect(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
+        operations = directives[0].upgrade_ops_list[0].ops
+        found.update(operation.table_name for operation in operations if isinstance(operation, DropTableOp))
         directives.clear()
 
     command.revision(
