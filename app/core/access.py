@@ -1,0 +1,276 @@
+"""Who may call: the Principal, the one check that makes it from a credential, and the markers that routes carry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy import Row, text
+
+from app.core import clock
+from app.core.client_address import address_key, client_address
+from app.core.config import Settings, get_settings
+from app.core.crypto import AccessTokenExpired, AccessTokenInvalid, key_ring, verify_access_token
+from app.core.errors import Forbidden, NotFound, Unauthenticated
+from app.core.limits import enforce, settle_limits
+from app.core.permissions import Permission, permissions_of
+
+if TYPE_CHECKING:
+    from app.core.database import Database
+
+ACTIVITY_STEP = timedelta(seconds=60)
+"""`last_activity_at` of a session is exact to this; writing it at every request would double its cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls, in which organisation, with which rights. Made by `authenticate`, or by a job for itself."""
+
+    kind: Literal["user", "api_key", "system"]
+    user_id: UUID | None = None
+    organization_id: UUID | None = None
+    permissions: frozenset[Permission] = frozenset()
+    role: str | None = None
+    session_id: UUID | None = None
+    key_id: UUID | None = None
+    aal: int = 1
+    auth_method: str | None = None
+    step_up_at: datetime | None = None
+    name: str | None = field(default=None, compare=False)
+    """Of a job: what history shows as its actor."""
+
+    @property
+    def actor_type(self) -> str:
+        """How history and events name this kind of caller."""
+        return self.kind
+
+    @property
+    def actor_id(self) -> UUID | str | None:
+        """The person, the key or the job."""
+        return {"user": self.user_id, "api_key": self.key_id, "system": self.name}[self.kind]
+
+    @property
+    def limit_key(self) -> str:
+        """Whom rate limits count."""
+        return f"{self.kind}:{self.actor_id}"
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the caller holds this permission in the active organisation."""
+        return permission in self.permissions
+
+
+SESSION_SQL = text(
+    """
+    SELECT s.id, s.user_id, s.auth_method, s.aal, s.sso_organization_id, s.step_up_at, s.created_at,
+           s.last_activity_at, s.expires_at, s.idle_seconds, s.revoked_at,
+           COALESCE(CAST(:asked AS uuid), s.organization_id) AS asked_id, s.organization_id AS active_id,
+           u.status AS user_status, o.id AS organization_id, o.require_mfa, o.sso_enforced,
+           o.session_max_seconds, o.session_idle_seconds,
+           m.status AS member_status, m.role, m.must_use_sso, m.access_valid_from, r.permissions
+    FROM sessions s
+    JOIN users u ON u.id = s.user_id
+    LEFT JOIN team_members m
+           ON m.organization_id = COALESCE(CAST(:asked AS uuid), s.organization_id) AND m.user_id = s.user_id
+    LEFT JOIN organizations o ON o.id = m.organization_id AND o.deleted_at IS NULL
+    LEFT JOIN team_roles r ON r.organization_id = m.organization_id AND r.id = m.team_role_id
+    WHERE s.id = :session_id
+    """
+)
+
+TOUCH_SQL = text(
+    """
+    UPDATE sessions SET last_activity_at = :now WHERE id IN (
+        SELECT id FROM sessions WHERE id = :session_id AND last_activity_at < :before FOR UPDATE SKIP LOCKED)
+    """
+)
+
+
+def step_up_required(settings: Settings) -> Unauthenticated:
+    """The answer that asks for a recent second check (RFC 9470)."""
+    return Unauthenticated(
+        "step_up_required",
+        "Confirm your identity with POST /api/auth/step-up and repeat the request.",
+        headers={
+            "WWW-Authenticate": 'Bearer error="insufficient_user_authentication", '
+            f"max_age={settings.step_up_seconds}"
+        },
+    )
+
+
+def refused_token(code: str, detail: str) -> Unauthenticated:
+    """401 for a token that was sent and is not good."""
+    return Unauthenticated(code, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def bearer_token(headers: Mapping[str, str]) -> str:
+    """The token of `Authorization: Bearer …`; a token anywhere else is not read."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("unauthenticated", "Send `Authorization: Bearer <access token>`.")
+    return token.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a route says about its callers; an instance is a dependency that makes the Principal."""
+
+    access: Literal["allow", "public", "signed"]
+    permission: Permission | None = None
+    is_key_ok: bool = False
+    needs_step_up: bool = False
+    reason: str | None = None
+
+    async def __call__(self, request: Request) -> Principal | None:
+        if self.access != "allow":
+            return None
+        principal = await authenticate(request, self)
+        request.state.principal = principal
+        await enforce(request, "session", key=principal.limit_key, by_address=True)
+        await settle_limits(request)
+        return principal
+
+
+def allow(permission: Permission | None = None, *, key: bool = False, step_up: bool = False) -> Marker:
+    """Callers who hold `permission` in the active organisation; without one, every signed-in person.
+
+    `key`: an API key with the scope of the same name may come too. `step_up`: the second check must be recent.
+    """
+    return Marker("allow", permission, key, step_up)
+
+
+def public(reason: str) -> Marker:
+    """Everybody, and why."""
+    return Marker("public", reason=reason)
+
+
+def signed(by: str) -> Marker:
+    """Callers who prove themselves by a signature or a shared token that the route itself checks."""
+    return Marker("signed", reason=by)
+
+
+async def authenticate(request: Request, marker: Marker) -> Principal:
+    """Turn the request's credential into a Principal and judge it for this route, with one statement.
+
+    The order of judgement is that of the authentication page, section 5; the first that applies answers.
+    """
+    settings = get_settings()
+    now = clock.now()
+    try:
+        token = bearer_token(request.headers)
+        claims = verify_access_token(key_ring(), token, issuer=settings.api_url, now=now)
+    except AccessTokenExpired:
+        raise refused_token("access_token_expired", "The access token has expired; refresh it.") from None
+    except AccessTokenInvalid:
+        address = address_key(client_address(request.scope, settings.trusted_proxies))
+        await enforce(request, "bad_token_ip", key=address, by_address=True)
+        raise refused_token("access_token_invalid", "This is not an access token of this service.") from None
+    database: Database = request.app.state.database
+    asked = _asked_organization(request)
+    async with database.system(autocommit=True) as session:
+        row = (
+            await session.execute(SESSION_SQL, {"session_id": claims.session_id, "asked": asked})
+        ).one_or_none()
+        if row is None or row.user_id != claims.user_id or row.revoked_at or row.user_status != "active":
+            raise refused_token("session_revoked", "This session was ended; sign in again.")
+        if row.expires_at <= now or row.last_activity_at + timedelta(seconds=row.idle_seconds) <= now:
+            raise refused_token("session_expired", "This session has expired; sign in again.")
+        permissions = _judge_membership(row, marker, now, settings)
+        if marker.needs_step_up and not _is_recent(row.step_up_at, now, settings):
+            raise step_up_required(settings)
+        if row.last_activity_at < now - ACTIVITY_STEP:
+            await session.execute(
+                TOUCH_SQL, {"session_id": row.id, "now": now, "before": now - ACTIVITY_STEP}
+            )
+    return Principal(
+        kind="user",
+        user_id=row.user_id,
+        organization_id=row.organization_id if permissions else None,
+        permissions=permissions,
+        role=row.role,
+        session_id=row.id,
+        aal=row.aal,
+        auth_method=row.auth_method,
+        step_up_at=row.step_up_at,
+    )
+
+
+def _asked_organization(request: Request) -> UUID | None:
+    asked = request.headers.get("x-organization-id")
+    if asked is None:
+        return None
+    try:
+        return UUID(asked)
+    except ValueError:
+        raise NotFound(detail="There is no such organisation for you.") from None
+
+
+def _judge_membership(
+    row: Row[Any], marker: Marker, now: datetime, settings: Settings
+) -> frozenset[Permission]:
+    """Points 3 to 9: the membership in the asked organisation, its demands, the permission."""
+    if marker.permission is None:
+        if row.member_status != "active" or row.organization_id is None:
+            return frozenset()
+        return permissions_of(row.role, row.permissions)
+    if row.organization_id is None:
+        raise NotFound(detail="There is no such organisation for you.")
+    blocked = blocked_by(row, now)
+    if blocked is not None:
+        raise _refusal(blocked, settings)
+    permissions = permissions_of(row.role, row.permissions)
+    if marker.permission not in permissions:
+        raise Forbidden(
+            "permission_denied", f"Your role lacks the permission `{marker.permission}`.", permission=marker.permission
+        )
+    return permissions
+
+
+def blocked_by(row: Row[Any], now: datetime) -> str | None:
+    """The code of points 4 to 8 that stops this session in the asked organisation, or None."""
+    own_sso = row.sso_organization_id is not None and row.sso_organization_id == row.asked_id
+    if row.sso_organization_id is not None and not own_sso:
+        return "session_limited_to_organization"
+    if row.member_status != "active":
+        return "membership_suspended"
+    if row.must_use_sso and not own_sso and row.auth_method != "break_glass":
+        return "sso_required"
+    needs_second_factor = row.require_mfa or (row.sso_enforced and not own_sso)
+    if needs_second_factor and row.aal == 1:
+        return "mfa_enrollment_required"
+    checked_at = row.step_up_at or row.created_at
+    if row.access_valid_from is not None and row.access_valid_from > checked_at:
+        return "step_up_required"
+    if row.session_max_seconds and checked_at + timedelta(seconds=row.session_max_seconds) <= now:
+        return "step_up_required"
+    if row.session_idle_seconds and row.last_activity_at + timedelta(seconds=row.session_idle_seconds) <= now:
+        return "step_up_required"
+    return None
+
+
+REFUSALS = {
+    "session_limited_to_organization": "This session belongs to the single sign-on of another organisation.",
+    "membership_suspended": "Your membership in this organisation is suspended; ask an administrator.",
+    "sso_required": "This organisation is entered through its single sign-on only.",
+    "mfa_enrollment_required": "This organisation demands a second factor; set one up in your settings.",
+}
+
+
+def _refusal(code: str, settings: Settings) -> Forbidden | Unauthenticated:
+    if code == "step_up_required":
+        return step_up_required(settings)
+    extensions = {"login_url": f"{settings.app_url}/login"} if code == "sso_required" else {}
+    return Forbidden(code, REFUSALS[code], **extensions)
+
+
+def _is_recent(step_up_at: datetime | None, now: datetime, settings: Settings) -> bool:
+    return step_up_at is not None and step_up_at > now - timedelta(seconds=settings.step_up_seconds)
+
+
+def current_principal(request: Request) -> Principal:
+    """The Principal that the route's marker made. A route whose marker comes later, or lets everybody in, has none."""
+    return cast("Principal", request.state.principal)
+
+
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]

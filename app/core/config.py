@@ -1,0 +1,182 @@
+"""The settings of the service: the one reader of the environment and of `.env`."""
+
+import base64
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Rule = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/[1-9][0-9]{0,3}[smh]$")]
+"""A rate limit: `<count>/<period>`, for example `50/15m`; units are s, m and h."""
+
+WordList = Annotated[list[str], NoDecode]
+"""A list that is written with commas in the environment."""
+
+PLACEHOLDERS = frozenset({"", "changeme", "change-me", "secret", "placeholder", "example", "development"})
+"""Words that are never a secret, whatever variable holds them."""
+
+
+class Settings(BaseSettings):
+    """Every variable that the service reads; the README's table is generated from this class."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", validate_default=True)
+
+    environment: Literal["development", "test", "production"] = Field(
+        "development", description="`production` refuses placeholder secrets and has no sandbox pages."
+    )
+    data_dir: Path = Field(Path(".data"), description="Where the embedded database and local files live.")
+    database_url: str | None = Field(None, description="PostgreSQL 14 or later; unset: the embedded one.")
+    database_listen_url: str | None = Field(
+        None, description="A direct address for LISTEN and jobs where DATABASE_URL is a pooler."
+    )
+    database_pool_size: int = Field(16, ge=1, le=500, description="Connections of one process at most.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    public_url: str | None = Field(
+        None, description="Where callers reach this API; unset in development: `http://localhost:PORT`."
+    )
+    app_url: str = Field("http://localhost:3000", description="The single-page application; links in mails.")
+    secret_keys: str | None = Field(
+        None, description="Key ring `kid:base64,…`, newest first; made and kept in DATA_DIR in development."
+    )
+    cors_origins: WordList = Field([], description="Exact origins that browsers may call from.")
+    trusted_proxies: WordList = Field([], description="Addresses or networks whose X-Forwarded-For counts.")
+    redis_url: str | None = Field(None, description="Store of the limits when there are several processes.")
+    smtp_url: str | None = Field(
+        None, description="`smtp://user:pass@host:587` or `smtps://…`; unset: local outbox."
+    )
+    mail_from: str = Field("Luneo <no-reply@luneo.test>", description="Sender of every mail.")
+    worker: Literal["inline", "external"] = Field(
+        "inline", description="`external`: a separate worker process runs events and jobs."
+    )
+    worker_concurrency: int = Field(20, ge=1, le=200, description="Jobs at once in one worker.")
+    worker_poll_ms: int = Field(250, ge=10, le=60_000, description="Pause between two looks for jobs.")
+    events_sequence_ms: int = Field(20, ge=1, le=10_000, description="Pause of an idle sequencer.")
+    events_wake: Literal["listen", "poll"] = Field("listen", description="`poll`: no LISTEN anywhere.")
+    events_retention_days: int = Field(30, ge=5, le=3650, description="How long the event log is kept.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["console", "json"] = Field("console", description="`json` for machines.")
+    metrics_token: str | None = Field(None, description="Bearer token of `/metrics`; unset: 404.")
+
+    signups: Literal["open", "closed"] = Field("open", description="Whether strangers may sign up.")
+    platform_staff_ids: WordList = Field([], description="User ids of the platform's staff.")
+    access_token_seconds: int = Field(600, ge=60, le=3600, description="Life of an access token.")
+    session_idle_seconds: int = Field(86_400, ge=300, description="Idle limit of a session.")
+    session_max_seconds: int = Field(604_800, ge=600, description="Life of a session.")
+    session_remember_idle_seconds: int = Field(604_800, ge=300, description="Idle limit when remembered.")
+    session_remember_max_seconds: int = Field(2_592_000, ge=600, description="Life when remembered.")
+    refresh_leeway_seconds: int = Field(10, ge=0, le=60, description="How long a lost answer is repeated.")
+    step_up_seconds: int = Field(900, ge=60, le=3600, description="How recent a second check must be.")
+    password_min_length: int = Field(8, ge=8, le=64, description="Shortest password, in code points.")
+    password_hash_concurrency: int = Field(
+        0, ge=0, le=64, description="Hashes at once; 0: the number of CPUs."
+    )
+    geo_country_header: str | None = Field(
+        None, description="Header of a trusted proxy that names the country."
+    )
+
+    limit_factor: int = Field(
+        0, ge=0, le=10_000, description="Factor of the limits by address; 0: 1 in production, else 100."
+    )
+    limit_login_ip: Rule = Field("50/15m", description="Sign-ins per address.")
+    limit_signup_ip: Rule = Field("10/1h", description="Sign-ups per address.")
+    limit_mail_ip: Rule = Field("20/1h", description="Requests that send a mail, per address.")
+    limit_mail_address: Rule = Field("3/15m", description="Mails of one kind to one recipient.")
+    limit_mail_recipient: Rule = Field("20/1h", description="Mails to one recipient altogether.")
+    limit_step_up: Rule = Field("10/15m", description="Second checks per person.")
+    limit_refresh: Rule = Field("30/5m", description="Refreshes per session.")
+    limit_session: Rule = Field("600/1m", description="Requests per session.")
+    limit_bad_token_ip: Rule = Field("60/1m", description="Unverifiable bearer tokens per address.")
+    limit_products_read: Rule = Field("600/1m", description="Product lists and reads per principal.")
+    limit_products_write: Rule = Field("120/1m", description="Product writes per principal.")
+    limit_orders_read: Rule = Field("600/1m", description="Order lists and reads per principal.")
+    limit_orders_create: Rule = Field("60/1m", description="Orders placed per principal.")
+    limit_orders_quote: Rule = Field("120/1m", description="Quotes per principal.")
+    limit_orders_write: Rule = Field("120/1m", description="Other order writes per principal.")
+
+    list_total_cap: int = Field(10_000, ge=100, description="Where `total` of a list stops counting.")
+    order_lines_max: int = Field(200, ge=1, le=1000, description="Lines of one order.")
+    order_expiry_grace_minutes: int = Field(15, ge=0, le=1440, description="Added to the payment window.")
+
+    @field_validator("cors_origins", "trusted_proxies", "platform_staff_ids", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [word.strip() for word in value.split(",") if word.strip()]
+        return value
+
+    @field_validator("public_url", "app_url")
+    @classmethod
+    def _bare_origin(cls, value: str | None) -> str | None:
+        if value is not None:
+            HttpUrl(value)
+            return value.rstrip("/")
+        return value
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        if self.public_url is None and self.environment != "production":
+            self.public_url = f"http://localhost:{self.port}"
+        if self.limit_factor == 0:
+            self.limit_factor = 1 if self.environment == "production" else 100
+        if self.environment == "production":
+            self._refuse_placeholders()
+        return self
+
+    def _refuse_placeholders(self) -> None:
+        """Stop a production start that would run on a secret that is missing or that everybody knows."""
+        missing = [name for name in ("secret_keys", "public_url", "database_url") if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"production needs {', '.join(name.upper() for name in missing)}")
+        for entry in (self.secret_keys or "").split(","):
+            secret = entry.partition(":")[2].strip()
+            try:
+                raw = base64.b64decode(secret, validate=True)
+            except ValueError:
+                raw = b""
+            if len(raw) < 32 or len(set(raw)) < 8 or secret.lower() in PLACEHOLDERS:
+                raise ValueError("SECRET_KEYS holds a placeholder; make one with `python -m app doctor --new-key`")
+        if self.metrics_token is not None and (
+            len(self.metrics_token) < 16 or self.metrics_token.lower() in PLACEHOLDERS
+        ):
+            raise ValueError("METRICS_TOKEN is a placeholder; use 16 random characters or more")
+
+    @property
+    def api_url(self) -> str:
+        """The address of this API as its callers know it, without a slash at the end."""
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def has_sandbox(self) -> bool:
+        """Whether the pages under `/sandbox` exist: never in production."""
+        return self.environment != "production"
+
+    def key_ring_text(self) -> str:
+        """`SECRET_KEYS`, or the ring that development makes once and keeps in DATA_DIR.
+
+        The file is created exclusively, so that several processes that start at once agree on one ring.
+        """
+        if self.secret_keys:
+            return self.secret_keys
+        path = self.data_dir / "secret_keys"
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            draft = self.data_dir / f".secret_keys-{secrets.token_hex(8)}"
+            draft.touch(mode=0o600)
+            draft.write_text(f"dev1:{base64.b64encode(secrets.token_bytes(32)).decode()}")
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return path.read_text().strip()
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

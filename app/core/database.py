@@ -1,0 +1,291 @@
+"""The database: engine, the two kinds of session with the row guard, the request's transaction, the only commit."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Annotated, Any, TypeVar, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy import URL, event, false, func, make_url, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+from sqlalchemy.sql.base import ExecutableOption
+
+from app.core import clock
+from app.core.access import CurrentPrincipal, Principal
+from app.core.events import announce_commit
+from app.core.idempotency import Claim, claim_of
+from app.models.base import Base, Owned, Personal, Reference, Shared, System
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+S = TypeVar("S", bound="ScopedSession")
+
+
+class ForeignRowError(Exception):
+    """A defect of ours: an OwnerSession was about to write a row that is not its owner's."""
+
+
+class _OwnerSyncSession(Session):
+    """The synchronous half of OwnerSession; the row guard listens on this class."""
+
+
+class _SystemSyncSession(Session):
+    """The synchronous half of SystemSession."""
+
+
+class ScopedSession(AsyncSession):
+    """What both kinds of session share: who acts, and the time of the transaction."""
+
+    @property
+    def principal(self) -> Principal | None:
+        return cast("Principal | None", self.info.get("principal"))
+
+    async def now(self) -> datetime:
+        """The database's clock, read once per transaction, so that machines whose clocks differ agree."""
+        known = self.info.get("now")
+        if known is None:
+            known = (await self.scalar(select(func.now()))) + clock.offset()
+            self.info["now"] = known
+        return cast("datetime", known)
+
+
+class OwnerSession(ScopedSession):
+    """Sees and writes the rows of one principal, whatever the query says. What routes and services get."""
+
+    sync_session_class = _OwnerSyncSession
+
+
+class SystemSession(ScopedSession):
+    """Sees and writes every row: sign-in, signed webhooks, jobs. Importable from a short list of files only."""
+
+    sync_session_class = _SystemSyncSession
+
+
+def row_criteria(principal: Principal | None) -> Sequence[ExecutableOption]:
+    """The conditions that every statement of an OwnerSession gets; without a principal nothing is visible.
+
+    They are added always. Gating them on the entities that a statement names leaks through count, exists, joins
+    and subqueries.
+    """
+    criteria: list[ExecutableOption] = [
+        with_loader_criteria(System, lambda _: false(), include_aliases=True),
+        _owned_by(principal.organization_id if principal else None),
+        _personal_to(principal.user_id if principal else None),
+    ]
+    for mapper in Base.registry.mappers:
+        if issubclass(mapper.class_, Shared) and not issubclass(mapper.class_, System):
+            condition = mapper.class_.visible(principal) if principal else false()
+            criteria.append(with_loader_criteria(mapper.class_, condition, include_aliases=True))
+    return criteria
+
+
+def _owned_by(organization_id: UUID | None) -> ExecutableOption:
+    if organization_id is None:
+        return with_loader_criteria(Owned, lambda _: false(), include_aliases=True)
+    return with_loader_criteria(Owned, lambda cls: cls.organization_id == organization_id, include_aliases=True)
+
+
+def _personal_to(user_id: UUID | None) -> ExecutableOption:
+    if user_id is None:
+        return with_loader_criteria(Personal, lambda _: false(), include_aliases=True)
+    return with_loader_criteria(Personal, lambda cls: cls.user_id == user_id, include_aliases=True)
+
+
+@event.listens_for(_OwnerSyncSession, "do_orm_execute")
+def _guard_statement(state: ORMExecuteState) -> None:
+    if state.is_insert:
+        raise ForeignRowError("insert rows with Repository.add or Repository.upsert, which stamp the owner")
+    mapper = state.bind_mapper
+    if (state.is_update or state.is_delete) and mapper and issubclass(mapper.class_, Reference | Shared):
+        raise ForeignRowError(f"{mapper.class_.__name__} is not written in bulk through an OwnerSession")
+    info = state.session.info
+    if "criteria" not in info:
+        info["criteria"] = row_criteria(info.get("principal"))
+    state.statement = state.statement.options(*info["criteria"])  # type: ignore[attr-defined]
+
+
+@event.listens_for(_OwnerSyncSession, "before_flush")
+def _guard_flush(session: Session, context: UOWTransaction, instances: Any) -> None:  # noqa: ARG001
+    principal: Principal | None = session.info.get("principal")
+    for row in session.new:
+        if isinstance(row, Owned) and row.organization_id is None and principal:
+            row.organization_id = principal.organization_id
+        elif isinstance(row, Personal) and row.user_id is None and principal:
+            row.user_id = principal.user_id
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if not _may_write(row, principal):
+            raise ForeignRowError(f"a {type(row).__name__} of another owner was about to be written")
+
+
+def _may_write(row: object, principal: Principal | None) -> bool:
+    if principal is None:
+        return False
+    if isinstance(row, Owned):
+        return row.organization_id is not None and row.organization_id == principal.organization_id
+    if isinstance(row, Personal):
+        return row.user_id is not None and row.user_id == principal.user_id
+    return isinstance(row, Shared) and row.writable(principal)
+
+
+class Database:
+    """Hands out sessions over one engine, or in tests over one connection whose transaction is never committed."""
+
+    def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
+        self.engine = engine
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connection = connection
+
+    def owner(
+        self, principal: Principal | None, *, autocommit: bool = False, request_id: str | None = None
+    ) -> OwnerSession:
+        """A session that sees the rows of `principal`; `autocommit` for reads, which need no transaction."""
+        return OwnerSession(**self._bind(autocommit), info={"principal": principal, "request_id": request_id})
+
+    def system(
+        self,
+        *,
+        principal: Principal | None = None,
+        autocommit: bool = False,
+        request_id: str | None = None,
+    ) -> SystemSession:
+        """A session that sees every row. `principal` is only the actor that events and history name."""
+        return SystemSession(**self._bind(autocommit), info={"principal": principal, "request_id": request_id})
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, principal: Principal | None = None, request_id: str | None = None
+    ) -> AsyncIterator[SystemSession]:
+        """An unscoped transaction of its own: committed at the end of the block, rolled back by an exception."""
+        async with self.system(principal=principal, request_id=request_id) as session:
+            yield session
+            await commit(session)
+
+    def _bind(self, autocommit: bool) -> dict[str, Any]:
+        if self._connection is not None:
+            return {
+                "bind": self._connection,
+                "join_transaction_mode": "create_savepoint",
+                "expire_on_commit": False,
+            }
+        return {"bind": self._autocommit if autocommit else self.engine, "expire_on_commit": False}
+
+    async def dispose(self) -> None:
+        await self.engine.dispose()
+
+
+def create_engine(url: str | URL, *, pool_size: int = 16, application_name: str = "luneo") -> AsyncEngine:
+    """The engine of a process. Limits on locks and statements keep one stuck query from eating the pool."""
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_recycle=1800,
+        json_serializer=lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+        connect_args={
+            "timeout": 10,
+            "server_settings": {
+                "application_name": application_name,
+                "timezone": "UTC",
+                "jit": "off",
+                "lock_timeout": "5s",
+                "statement_timeout": "60s",
+                "idle_in_transaction_session_timeout": "60s",
+            },
+        },
+    )
+
+
+async def commit(session: AsyncSession) -> None:
+    """The only commit of the service; tells the sequencer of this process when it carried an event."""
+    await session.commit()
+    if session.info.pop("has_emitted", False):
+        announce_commit()
+
+
+async def act_as(
+    session: ScopedSession,
+    *,
+    reason: str | None = None,
+    actor_type: str | None = None,
+    actor_id: str | None = None,
+    stripe_event_id: str | None = None,
+) -> datetime:
+    """Tell the triggers of this transaction who changes rows and why; answers the transaction's time.
+
+    The actor is the session's principal unless one is named (a job, Stripe, a customer). Local to the transaction.
+    """
+    principal = session.principal
+    if actor_type is None and principal is not None:
+        actor_type, actor_id = principal.actor_type, str(principal.actor_id)
+    row = (
+        await session.execute(
+            text(
+                "SELECT now() AS now, set_config('luneo.actor_type', :actor_type, true),"
+                " set_config('luneo.actor_id', :actor_id, true), set_config('luneo.reason', :reason, true),"
+                " set_config('luneo.stripe_event_id', :stripe_event_id, true),"
+                " set_config('luneo.request_id', :request_id, true)"
+            ),
+            {
+                "actor_type": actor_type or "system",
+                "actor_id": actor_id or "",
+                "reason": reason or "",
+                "stripe_event_id": stripe_event_id or "",
+                "request_id": session.info.get("request_id") or "",
+            },
+        )
+    ).one()
+    session.info["now"] = row.now + clock.offset()
+    return cast("datetime", session.info["now"])
+
+
+def database_of(request: Request) -> Database:
+    """The database of the application that serves this request."""
+    return cast("Database", request.app.state.database)
+
+
+@asynccontextmanager
+async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]:
+    """Commit after the handler returned and before the answer starts; roll back before an error is rendered.
+
+    A write with an Idempotency-Key is committed by the idempotency layer instead, together with its answer.
+    """
+    handed_over = False
+    try:
+        if claim is not None:
+            await claim.take(session)
+        yield session
+        if claim is not None:
+            claim.hand_over(session, commit)
+            handed_over = True
+        else:
+            await commit(session)
+    finally:
+        if not handed_over:
+            await session.close()
+
+
+async def owner_session(request: Request, principal: CurrentPrincipal) -> AsyncIterator[OwnerSession]:
+    """The request's session, scoped to its principal."""
+    session = database_of(request).owner(
+        principal, autocommit=request.method in READS, request_id=request.scope.get("luneo.request_id")
+    )
+    async with _end_with_handler(session, claim_of(request.scope)) as scoped:
+        yield scoped
+
+
+async def system_session(request: Request) -> AsyncIterator[SystemSession]:
+    """The unscoped session of a public or signed route; no connection is taken before its first statement."""
+    session = database_of(request).system(
+        principal=getattr(request.state, "principal", None), request_id=request.scope.get("luneo.request_id")
+    )
+    async with _end_with_handler(session, claim_of(request.scope)) as unscoped:
+        yield unscoped
+
+
+Owner = Annotated[OwnerSession, Depends(owner_session, scope="function")]
+Unscoped = Annotated[SystemSession, Depends(system_session, scope="function")]
+DatabaseOf = Annotated[Database, Depends(database_of)]

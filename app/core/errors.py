@@ -1,0 +1,319 @@
+"""Errors: the AppError family, its rendering as problem+json (RFC 9457) and its place in the OpenAPI document."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+logger = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault in what was sent: where (a JSON pointer), which (a stable code) and what to do."""
+
+    pointer: str
+    code: str
+    detail: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"pointer": self.pointer, "code": self.code, "detail": self.detail}
+
+
+class AppError(Exception):
+    """A refusal that the caller is told about.
+
+    `code` is stable and documented, `detail` is a sentence that says what to do next, `extensions` become
+    members of the problem (RFC 9457, 3.2). The submitted values are never part of it.
+    """
+
+    status: ClassVar[int] = 400
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+
+
+class BadRequest(AppError):
+    """400: the request itself is malformed."""
+
+    status = 400
+
+
+class Unauthenticated(AppError):
+    """401: no credential, or one that is not good any more."""
+
+    status = 401
+
+
+class PaymentRequired(AppError):
+    """402: a limit of the plan, or a payment that failed."""
+
+    status = 402
+
+
+class Forbidden(AppError):
+    """403: the caller is known and may not do this."""
+
+    status = 403
+
+
+class NotFound(AppError):
+    """404: there is no such thing for this caller, whether or not somebody else has it."""
+
+    status = 404
+
+    def __init__(self, code: str = "not_found", detail: str = "There is no such resource.", **more: Any) -> None:
+        super().__init__(code, detail, **more)
+
+
+class Conflict(AppError):
+    """409: the present state does not allow it."""
+
+    status = 409
+
+
+class Gone(AppError):
+    """410: a token that was used or has expired."""
+
+    status = 410
+
+
+class PreconditionFailed(AppError):
+    """412: the row has another version than the one that was sent."""
+
+    status = 412
+
+
+class Invalid(AppError):
+    """422: the content is not valid."""
+
+    status = 422
+
+
+class TooManyRequests(AppError):
+    """429: a rate limit; `Retry-After` says when to come back."""
+
+    status = 429
+
+
+class Unavailable(AppError):
+    """503: something that is needed is down or not configured."""
+
+    status = 503
+
+
+class Problem(BaseModel):
+    """The shape of every error answer."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str | None
+    errors: list[dict[str, str]] = []
+
+
+def version_mismatch(version: int) -> PreconditionFailed:
+    """The answer to a write that was made from an older version of the row."""
+    return PreconditionFailed(
+        "version_mismatch", "Somebody changed this meanwhile; read it again and repeat.", version=version
+    )
+
+
+def problems(codes: Mapping[int, Iterable[str]]) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: the problem codes that are its own, by status.
+
+    What every route may answer (401, 403, 422, 429 …) is added to the document by `core/openapi.py`.
+    """
+    return {
+        status: {
+            "description": f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{code}`" for code in listed),
+            "x-codes": list(listed),
+        }
+        for status, listed in ((status, list(codes[status])) for status in codes)
+    }
+
+
+CONSTRAINTS: dict[str, AppError] = {}
+"""What a broken constraint means, by its name; areas register theirs with `translate_constraint`."""
+
+
+def translate_constraint(name: str, error: AppError) -> None:
+    """Say once which answer a broken constraint gives, whoever breaks it."""
+    CONSTRAINTS[name] = error
+
+
+def constraint_name(error: DBAPIError) -> str | None:
+    """The name of the constraint that PostgreSQL reported, through asyncpg's wrapping."""
+    cause = getattr(error.orig, "__cause__", None) or error.orig
+    name = getattr(cause, "constraint_name", None)
+    return str(name) if name else None
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """The SQLSTATE that PostgreSQL reported."""
+    cause = getattr(error.orig, "__cause__", None) or error.orig
+    state = getattr(cause, "sqlstate", None) or getattr(error.orig, "sqlstate", None)
+    return str(state) if state else None
+
+
+BUSY_STATES = {"55P03", "40P01", "40001", "57014"}
+"""Lock wait over, deadlock, serialisation failure, statement cancelled: try again in a moment."""
+
+DOWN_CLASSES = ("08", "57P", "53")
+"""Connection lost, server shutting down, no room left: the database is not there at the moment."""
+
+BAD_VALUE_CLASSES = ("22",)
+"""Data exceptions: a value that passed our checks and that PostgreSQL refuses all the same."""
+
+
+def from_database(error: DBAPIError) -> AppError | None:
+    """The refusal that a database error stands for, or None when it is a defect of ours."""
+    state = sqlstate(error) or ""
+    if isinstance(error, IntegrityError) and (known := CONSTRAINTS.get(constraint_name(error) or "")):
+        return known
+    if state in BUSY_STATES:
+        return Unavailable(
+            "busy", "Too many changes of the same data at once; repeat the request.", headers={"Retry-After": "1"}
+        )
+    if error.connection_invalidated or state.startswith(DOWN_CLASSES):
+        return database_unavailable()
+    if state.startswith(BAD_VALUE_CLASSES):
+        return Invalid("validation_error", "A value is out of range.")
+    return None
+
+
+UNREACHABLE = (PoolTimeout, ConnectionError, FileNotFoundError, TimeoutError)
+"""What connecting raises while PostgreSQL is away: refused, no socket, no answer, no free connection."""
+
+
+def database_unavailable() -> Unavailable:
+    """The answer while PostgreSQL cannot be reached."""
+    return Unavailable(
+        "database_unavailable", "The database is not reachable; try again.", headers={"Retry-After": "2"}
+    )
+
+
+def render(request: Request, error: AppError) -> JSONResponse:
+    """The problem+json answer of an error."""
+    status = HTTPStatus(error.status)
+    body: dict[str, Any] = {
+        "type": f"https://docs.luneo.app/problems/{error.code}",
+        "title": status.phrase,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": request.url.path,
+        "code": error.code,
+        "request_id": request.scope.get("luneo.request_id"),
+        "errors": [item.as_dict() for item in error.errors],
+        **error.extensions,
+    }
+    headers = {"Cache-Control": "no-store", **error.headers}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers.setdefault("WWW-Authenticate", "Bearer")
+    return JSONResponse(body, error.status, headers, media_type=MEDIA_TYPE)
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _pointer(location: Sequence[int | str]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+PYDANTIC_CODES = {"missing": "required", "extra_forbidden": "extra_forbidden"}
+
+
+def from_validation(error: RequestValidationError, content_type: str = "application/json") -> AppError:
+    """422 with a pointer for each fault; a path id that is none is the 404 of a thing that is not there."""
+    found = error.errors()
+    if any(item["loc"] == ("body",) for item in found) and not _is_json(content_type):
+        unsupported = AppError("unsupported_media_type", HTTP_CODES[415][1])
+        unsupported.status = 415  # type: ignore[misc]  # only here
+        return unsupported
+    if any(item["loc"] and item["loc"][0] == "path" for item in found):
+        return NotFound()
+    if any(item["type"] == "json_invalid" for item in found):
+        return BadRequest("malformed_json", "The body is not valid JSON.")
+    faults = [
+        FieldError(_pointer(item["loc"][1:]), PYDANTIC_CODES.get(item["type"], item["type"]), str(item["msg"]))
+        for item in found[:100]
+    ]
+    return Invalid("validation_error", "Some of what was sent is not valid; see `errors`.", errors=faults)
+
+
+HTTP_CODES = {
+    400: ("malformed_request", "The request is malformed."),
+    404: ("not_found", "There is no such address."),
+    405: ("method_not_allowed", "This address does not know that method; see `Allow`."),
+    413: ("body_too_large", "The body is larger than allowed."),
+    415: ("unsupported_media_type", "Send JSON with `Content-Type: application/json`."),
+}
+
+
+def from_http(error: StarletteHTTPException) -> AppError:
+    """What Starlette's router itself refuses (404, 405), in our words."""
+    code, detail = HTTP_CODES.get(error.status_code, HTTP_CODES[400])
+    answer = AppError(code, detail, headers=dict(error.headers or {}))
+    answer.status = error.status_code  # type: ignore[misc]  # the router decides the status here
+    return answer
+
+
+def to_app_error(error: Exception, content_type: str = "application/json") -> AppError:
+    """Whatever was raised, as what the caller is told; a defect of ours is logged and becomes a 500."""
+    if isinstance(error, AppError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return from_validation(error, content_type)
+    if isinstance(error, StarletteHTTPException):
+        return from_http(error)
+    if isinstance(error, DBAPIError) and (known := from_database(error)) is not None:
+        return known
+    if isinstance(error, UNREACHABLE):
+        return database_unavailable()
+    logger.error("unhandled_error", exc_info=error)
+    defect = AppError("internal_error", "Something went wrong on our side; it was recorded.")
+    defect.status = 500  # type: ignore[misc]  # the only error without a class: nobody raises it
+    return defect
+
+
+async def handle(request: Request, error: Exception) -> JSONResponse:
+    """The one handler of every error."""
+    return render(request, to_app_error(error, request.headers.get("content-type", "")))
+
+
+def install(app: FastAPI) -> None:
+    """Render every error of the application by `handle`."""
+    # What is not listed here is caught by the outermost layer (core/http.py), so that even a 500 has its headers.
+    for kind in (AppError, RequestValidationError, StarletteHTTPException, DBAPIError, PoolTimeout, OSError):
+        app.add_exception_handler(kind, handle)

@@ -1,0 +1,228 @@
+"""Domain events: their base class, their registry, and `emit()`, the one way an effect leaves a transaction."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic_core import to_jsonable_python
+from sqlalchemy import BigInteger, CheckConstraint, Identity, LargeBinary, func, insert, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core import clock
+from app.core.config import get_settings
+from app.core.crypto import key_ring, seal, unseal
+from app.core.ids import uuid7
+from app.core.permissions import Permission
+from app.models.base import Base, System
+
+if TYPE_CHECKING:
+    from app.core.database import ScopedSession
+
+API_VERSION = "2026-01-01"
+MAX_PAYLOAD = 32 * 1024
+
+Audience = Literal["organization", "personal", "topic", "internal"]
+
+REGISTRY: dict[str, type["Event"]] = {}
+"""Every event class by its type."""
+
+_on_commit: list[Callable[[], None]] = []
+"""What is told that this process has just committed an event: a sequencer that runs here wakes up early."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A fact in the past tense. Subclasses are frozen dataclasses whose fields are the payload (`data`).
+
+    `type` names it, `audience` says who may hear of it, `read_permission` cuts an organisation's audience,
+    `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards, `subject` is
+    the kind of thing it is about and the field that holds its id.
+    """
+
+    type: ClassVar[str]
+    description: ClassVar[str]
+    audience: ClassVar[Audience]
+    read_permission: ClassVar[Permission | None] = None
+    webhook: ClassVar[bool] = False
+    handlers: ClassVar[tuple[str, ...]] = ()
+    subject: ClassVar[tuple[str, str] | None] = None
+    outcome: ClassVar[Literal["success", "failure", "denied"]] = "success"
+
+    def __init_subclass__(cls) -> None:
+        if "type" in cls.__dict__:
+            if REGISTRY.get(cls.type, cls).__qualname__ != cls.__qualname__:
+                raise TypeError(f"two event classes have the type {cls.type}")
+            REGISTRY[cls.type] = cls
+
+    def data(self) -> dict[str, Any]:
+        """The payload as JSON values."""
+        return {
+            field.name: to_jsonable_python(getattr(self, field.name), serialize_unknown=False)
+            for field in fields(self)
+        }
+
+    def topic(self) -> str:
+        """The topic of a `topic` event; the other audiences have theirs by rule."""
+        raise NotImplementedError(f"{type(self).__name__} has the audience `topic` and names none")
+
+
+class EventOutbox(System, Base):
+    """Events of committed transactions that the sequencer has not moved to the log yet."""
+
+    __tablename__ = "event_outbox"
+    __table_args__ = (
+        CheckConstraint("char_length(type) <= 64", name="type"),
+        CheckConstraint("audience IN ('organization', 'personal', 'topic', 'internal')", name="audience"),
+        CheckConstraint("char_length(topic) <= 80", name="topic"),
+        CheckConstraint("char_length(extra_topic) <= 80", name="extra_topic"),
+        CheckConstraint("audience <> 'organization' OR organization_id IS NOT NULL", name="organization"),
+        CheckConstraint("audience <> 'personal' OR user_id IS NOT NULL", name="person"),
+        CheckConstraint("outcome IN ('success', 'failure', 'denied')", name="outcome"),
+        CheckConstraint("octet_length(body) <= 40960", name="body"),
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_threshold": 500,
+                "autovacuum_vacuum_scale_factor": 0,
+                "vacuum_truncate": "off",
+            }
+        },
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    event_id: Mapped[UUID]
+    type: Mapped[str]
+    audience: Mapped[str]
+    topic: Mapped[str]
+    extra_topic: Mapped[str | None]
+    organization_id: Mapped[UUID | None]
+    user_id: Mapped[UUID | None]
+    object_type: Mapped[str | None]
+    object_id: Mapped[str | None]
+    actor_type: Mapped[str]
+    actor_id: Mapped[UUID | None]
+    session_id: Mapped[UUID | None]
+    api_key_id: Mapped[UUID | None]
+    outcome: Mapped[str] = mapped_column(server_default="success")
+    request_id: Mapped[str | None]
+    trace_id: Mapped[str | None]
+    is_webhook: Mapped[bool] = mapped_column(server_default=text("false"))
+    has_handlers: Mapped[bool] = mapped_column(server_default=text("false"))
+    body: Mapped[str]
+    private_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+async def emit(
+    session: "ScopedSession",
+    event: Event,
+    *,
+    private: Mapping[str, Any] | None = None,
+    organization_id: UUID | None = None,
+    user_id: UUID | None = None,
+) -> UUID:
+    """Add the event to the outbox in the caller's transaction, and do nothing else; answers the event's id.
+
+    Organisation, actor, session and request come from the session's principal; an unscoped session passes
+    `organization_id` or `user_id` itself. `private` is what only handlers may read; it is sealed. Rolled back means:
+    it never happened, for anyone.
+    """
+    principal = session.principal
+    event_id = uuid7()
+    organization_id = organization_id or (principal.organization_id if principal else None)
+    user_id = user_id or _field(event, "user_id") or (principal.user_id if principal else None)
+    actor_type = principal.actor_type if principal else "anonymous"
+    actor_id = principal.actor_id if principal and principal.kind != "system" else None
+    subject = event.subject
+    data = event.data()
+    if len(json.dumps(data)) > MAX_PAYLOAD:
+        raise ValueError(f"the payload of {event.type} is larger than {MAX_PAYLOAD} bytes")
+    object_id = str(getattr(event, subject[1])) if subject else None
+    # An organisation is shown only where it is the audience: personal and internal events say nothing about one.
+    shown_organization = organization_id if event.audience == "organization" else None
+    body = {
+        "id": event_id,
+        "type": event.type,
+        "timestamp": clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "api_version": API_VERSION,
+        "livemode": get_settings().environment == "production",
+        "organization_id": shown_organization,
+        "actor": {"type": actor_type, "id": actor_id},
+        "object": {"type": subject[0], "id": object_id} if subject else None,
+        "data": data,
+    }
+    await session.execute(
+        insert(EventOutbox.__table__).values(  # type: ignore[arg-type]  # a Core insert: the outbox has no owner
+            event_id=event_id,
+            type=event.type,
+            audience=event.audience,
+            topic=_topic(event, organization_id, user_id),
+            organization_id=organization_id,
+            user_id=user_id,
+            object_type=subject[0] if subject else None,
+            object_id=object_id,
+            actor_type=actor_type,
+            actor_id=actor_id,
+            session_id=principal.session_id if principal else None,
+            api_key_id=principal.key_id if principal else None,
+            outcome=event.outcome,
+            request_id=session.info.get("request_id"),
+            is_webhook=event.webhook,
+            has_handlers=bool(event.handlers),
+            body=json.dumps(to_jsonable_python(body), ensure_ascii=False, separators=(",", ":")),
+            private_sealed=_sealed(event_id, private),
+        )
+    )
+    session.info["has_emitted"] = True
+    return event_id
+
+
+def _field(event: Event, name: str) -> UUID | None:
+    value = getattr(event, name, None)
+    return value if isinstance(value, UUID) else None
+
+
+def _topic(event: Event, organization_id: UUID | None, user_id: UUID | None) -> str:
+    match event.audience:
+        case "organization":
+            return f"org:{organization_id}"
+        case "personal":
+            return f"user:{user_id}"
+        case "internal":
+            return "internal"
+        case _:
+            return event.topic()
+
+
+def _sealed(event_id: UUID, private: Mapping[str, Any] | None) -> bytes | None:
+    if private is None:
+        return None
+    plain = json.dumps(to_jsonable_python(dict(private))).encode()
+    return seal(key_ring(), plain, context=private_context(event_id))
+
+
+def private_context(event_id: UUID) -> str:
+    """What binds a sealed private part to its event, in the outbox and in the log."""
+    return f"event_log.private_sealed:{event_id}"
+
+
+def open_private(event_id: UUID, sealed: bytes | None) -> dict[str, Any]:
+    """The private part of an event row, for its handlers."""
+    if sealed is None:
+        return {}
+    opened: dict[str, Any] = json.loads(unseal(key_ring(), sealed, context=private_context(event_id)))
+    return opened
+
+
+def on_commit(listener: Callable[[], None]) -> Callable[[], None]:
+    """Call `listener` whenever this process has committed an event; answers what takes it off again."""
+    _on_commit.append(listener)
+    return lambda: _on_commit.remove(listener)
+
+
+def announce_commit() -> None:
+    """Called by the one commit, after a transaction that emitted."""
+    for listener in _on_commit:
+        listener()

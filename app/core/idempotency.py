@@ -1,0 +1,259 @@
+"""Repeating a write: the same `Idempotency-Key` and body get the first answer again, and the effect happens once.
+
+The record is written in the transaction of the change. So that it can hold the answer, the request's session does
+not commit by itself: it hands its transaction to this layer, which adds the record, commits, and only then lets the
+answer start.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI, Request, Response
+from sqlalchemy import BigInteger, Integer, LargeBinary, cast, func, literal, select, true
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core import clock, errors
+from app.core.client_address import client_address
+from app.core.config import get_settings
+from app.models.base import Base, Created, System
+
+METHODS = frozenset({"POST", "PUT", "PATCH"})
+KEPT = timedelta(hours=24)
+SCOPE_KEY = "luneo.idempotency"
+
+ONE_TIME_MEMBERS = frozenset(
+    {"access_token", "refresh_token", "mfa_token", "auth_code", "backup_codes", "secret", "key", "ticket", "qr_svg"}
+    | {"otpauth_uri"}
+)
+"""Members of an answer that are shown once: a replay has null in their place."""
+
+Commit = Callable[[AsyncSession], Awaitable[None]]
+
+
+class IdempotencyRecord(Created, System, Base):
+    """One answered write: whose, which, what was sent (a digest) and what was answered."""
+
+    __tablename__ = "idempotency_records"
+
+    owner_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    key_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    organization_id: Mapped[UUID | None]
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(Integer)
+    headers: Mapped[list[Any]] = mapped_column(JSONB)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Replay(Exception):  # noqa: N818 - not an error: it carries the first answer to the one place that renders
+    """The first answer of this write, to be sent again."""
+
+    def __init__(self, status: int, headers: list[Any], body: bytes) -> None:
+        super().__init__("replay")
+        self.status, self.headers, self.body = status, headers, body
+
+
+class Claim:
+    """One request's claim on its key: taken by the session dependency, kept by the layer below."""
+
+    def __init__(self, scope: Scope, key: str) -> None:
+        self.scope = scope
+        self.key = key
+        self.digest = hashlib.sha256(scope["query_string"])
+        self.session: AsyncSession | None = None
+        self._commit: Commit | None = None
+        self._fingerprint = b""
+        self._owner_hash = b""
+        self._organization_id: UUID | None = None
+
+    async def take(self, session: AsyncSession) -> None:
+        """Answer a repeated write at once, refuse one that is still running, or go on as the first."""
+        if not 1 <= len(self.key) <= 255:
+            raise errors.Invalid("idempotency_key_invalid", "`Idempotency-Key` has 1 to 255 characters.")
+        self._fingerprint = self.digest.digest()
+        self._owner_hash = hashlib.sha256(self._owner().encode()).digest()
+        key_hash = self._key_hash()
+        lock = int.from_bytes(hashlib.sha256(self._owner_hash + key_hash).digest()[:8], signed=True)
+        one = select(func.pg_try_advisory_xact_lock(cast(literal(lock), BigInteger)).label("is_first")).subquery()
+        record = IdempotencyRecord.__table__
+        statement = select(
+            one.c.is_first, record.c.fingerprint, record.c.status, record.c.headers, record.c.body
+        ).select_from(
+            one.outerjoin(
+                record,
+                true()
+                & (record.c.owner_hash == self._owner_hash)
+                & (record.c.key_hash == key_hash)
+                & (record.c.expires_at > clock.now()),
+            )
+        )
+        found = (await session.execute(statement)).one()
+        if found.fingerprint is not None:
+            if found.fingerprint != self._fingerprint:
+                raise errors.Invalid(
+                    "idempotency_key_reused", "This `Idempotency-Key` belongs to another request; use a new one."
+                )
+            raise Replay(found.status, found.headers, found.body)
+        if not found.is_first:
+            raise still_running()
+
+    def hand_over(self, session: AsyncSession, commit: Commit) -> None:
+        """Leave the open transaction to this layer, which commits it together with the answer."""
+        self.session = session
+        self._commit = commit
+
+    async def keep(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write the record and commit the change with it."""
+        if self.session is None or self._commit is None:
+            return
+        table = IdempotencyRecord.__table__
+        now = clock.now()
+        await self.session.execute(
+            table.delete().where(  # type: ignore[attr-defined]  # __table__ is typed as a FromClause
+                table.c.owner_hash == self._owner_hash,
+                table.c.key_hash == self._key_hash(),
+                table.c.expires_at <= now,
+            )
+        )
+        await self.session.execute(
+            table.insert().values(  # type: ignore[attr-defined]  # as above
+                owner_hash=self._owner_hash,
+                key_hash=self._key_hash(),
+                organization_id=self._organization_id,
+                fingerprint=self._fingerprint,
+                status=status,
+                headers=[
+                    [name.decode("latin-1"), value.decode("latin-1")]
+                    for name, value in headers
+                    if name.lower() not in (b"content-length", b"x-request-id")
+                ],
+                body=mask(body),
+                expires_at=now + KEPT,
+            )
+        )
+        await self._commit(self.session)
+
+    def _key_hash(self) -> bytes:
+        return hashlib.sha256(self.key.encode()).digest()
+
+    def _owner(self) -> str:
+        """(organisation, principal, route); on public routes the route and the caller's address."""
+        principal = self.scope.get("state", {}).get("principal")
+        route = f"{self.scope['method']} {self.scope['path']}"
+        if principal is None:
+            return f"public {client_address(self.scope, get_settings().trusted_proxies)} {route}"
+        self._organization_id = principal.organization_id
+        return f"{principal.organization_id} {principal.limit_key} {route}"
+
+
+def claim_of(scope: Scope) -> Claim | None:
+    """The claim of this request, if it sent a key."""
+    return scope.get(SCOPE_KEY)
+
+
+def still_running() -> errors.Conflict:
+    """409: the first request with this key has not been answered yet."""
+    return errors.Conflict(
+        "idempotency_in_progress",
+        "The first request with this `Idempotency-Key` is still running; repeat it in a moment.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def mask(body: bytes) -> bytes:
+    """The body with null in place of every one-time secret."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return body
+    return json.dumps(_masked(document), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: None if name in ONE_TIME_MEMBERS else _masked(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value
+
+
+class IdempotencyMiddleware:
+    """Holds an answer back until its record and its change are committed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = _header(scope, b"idempotency-key") if scope["type"] == "http" else None
+        if key is None or scope["method"] not in METHODS:
+            await self.app(scope, receive, send)
+            return
+        claim = Claim(scope, key)
+        scope[SCOPE_KEY] = claim
+        held: list[Message] = []
+
+        async def hashed_receive() -> Message:
+            message = await receive()
+            claim.digest.update(message.get("body", b""))
+            return message
+
+        async def hold(message: Message) -> None:
+            if claim.session is None:
+                await send(message)
+                return
+            held.append(message)
+
+        try:
+            await self.app(scope, hashed_receive, hold)
+            if held:
+                await self._finish(claim, held, receive, send)
+        finally:
+            if claim.session is not None:
+                await claim.session.close()
+
+    async def _finish(self, claim: Claim, held: list[Message], receive: Receive, send: Send) -> None:
+        start = held[0]
+        body = b"".join(message.get("body", b"") for message in held[1:])
+        try:
+            await claim.keep(start["status"], start["headers"], body)
+        except Exception as error:  # noqa: BLE001 - whatever stopped the commit is rendered like any other error
+            refusal: Exception = error
+            if isinstance(error, IntegrityError) and errors.constraint_name(error) == "idempotency_records_pkey":
+                refusal = still_running()
+            answer = await errors.handle(Request(claim.scope), refusal)
+            await answer(claim.scope, receive, send)
+            return
+        for message in held:
+            await send(message)
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value).decode("latin-1")
+    return None
+
+
+async def _send_again(request: Request, replay: Exception) -> Response:  # noqa: ARG001 - the handler's signature
+    assert isinstance(replay, Replay)  # noqa: S101 - registered for this class alone
+    answer = Response(replay.body, replay.status)
+    answer.raw_headers = [
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in replay.headers),
+        (b"idempotency-replayed", b"true"),
+        *(() if replay.status == 204 else ((b"content-length", str(len(replay.body)).encode()),)),
+    ]
+    return answer
+
+
+def install(app: FastAPI) -> None:
+    """Add the layer and the rendering of replays to the application."""
+    app.add_middleware(IdempotencyMiddleware)
+    app.add_exception_handler(Replay, _send_again)

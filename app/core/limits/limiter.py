@@ -1,0 +1,81 @@
+"""Owns the counting of requests against limits, and what happens while Redis is down."""
+
+import math
+import time
+
+import structlog
+from redis.exceptions import RedisError
+
+from app.core.crypto.keyring import hmac_sha256
+from app.core.errors import Unavailable
+from app.core.limits.rules import LimitRule, LimitState
+from app.core.limits.windows import MemoryWindows, RedisWindows, WindowCount
+
+logger = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = 5
+"""How long Redis is left alone after a failure, so that not every request waits for the same time-out."""
+
+
+class Limiter:
+    """Counts requests: in memory for one process, in Redis for several.
+
+    While Redis is down, ordinary limits are counted in memory, each process for itself, and sign-in limits
+    refuse, because guessing passwords must not become cheaper by that.
+    """
+
+    def __init__(self, secret: bytes, redis_url: str | None = None) -> None:
+        """`secret` keys the HMAC under which callers are counted, so that no address lies in the store."""
+        self._secret = secret
+        self._memory = MemoryWindows()
+        self._redis = RedisWindows(redis_url) if redis_url else None
+        self._redis_failed_at: float | None = None
+
+    async def hit(self, name: str, key: str, limit: LimitRule, *, is_sign_in: bool = False) -> LimitState:
+        """Count one request of `key` (an address, a principal, a mailbox) against the limit `name`.
+
+        A request over the limit is not counted. Unavailable (503) when it is a sign-in and Redis is down.
+        """
+        counted_as = f"{name}:{hmac_sha256(self._secret, f'{name}:{key}'.encode()).hex()[:32]}"
+        count = await self._count(counted_as, limit, is_sign_in)
+        wait = count.current_seconds if count.is_accepted else count.wait_seconds(limit)
+        return LimitState(
+            name=name,
+            limit=limit.count,
+            window_seconds=limit.window_seconds,
+            remaining=max(0, limit.count - count.used(limit)) if count.is_accepted else 0,
+            reset_seconds=max(1, math.ceil(wait)),
+            is_over=not count.is_accepted,
+        )
+
+    async def close(self) -> None:
+        """Close the connections to Redis and forget the counters in memory."""
+        await self._memory.close()
+        if self._redis is not None:
+            await self._redis.close()
+
+    async def _count(self, key: str, limit: LimitRule, is_sign_in: bool) -> WindowCount:
+        if self._redis is None:
+            return await self._memory.hit(key, limit)
+        if not self._is_pausing():
+            try:
+                count = await self._redis.hit(key, limit)
+            except (RedisError, OSError) as error:
+                # Only the kind of error is logged, because its text may carry the password of the URL.
+                logger.warning("limits_redis_down", error=type(error).__name__)
+                self._redis_failed_at = time.monotonic()
+            else:
+                if self._redis_failed_at is not None:
+                    logger.info("limits_redis_back")
+                    self._redis_failed_at = None
+                return count
+        if is_sign_in:
+            raise Unavailable(
+                "rate_limiter_unavailable",
+                "Signing in is not possible at the moment; try again in a few seconds.",
+                headers={"Retry-After": str(_PAUSE_SECONDS)},
+            )
+        return await self._memory.hit(key, limit)
+
+    def _is_pausing(self) -> bool:
+        return self._redis_failed_at is not None and time.monotonic() < self._redis_failed_at + _PAUSE_SECONDS

@@ -1,0 +1,143 @@
+"""The fixtures of the whole suite: real PostgreSQL, the real application, real credentials."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+# The settings are read when the application is imported, so the environment is set before that.
+os.environ.update(
+    ENVIRONMENT="test",
+    DATA_DIR=str(Path(tempfile.gettempdir()) / f"luneo-test-data-{os.getpid()}"),
+    SECRET_KEYS="t1:5/THQwpc9qSsOSKQpESqwCTzlMWREwcc8lxdYi/ibo8=",
+    PUBLIC_URL="http://api.luneo.test",
+    APP_URL="http://app.luneo.test",
+    LOG_LEVEL="ERROR",
+    WORKER="external",
+)
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.database import Database, SystemSession, create_engine
+from app.core.limits import Limiter
+from app.main import create_app
+from tests.support.cluster import Cluster
+from tests.support.exercised import Exercised
+from tests.support.personas import Persona, make_colleague, make_owner
+
+pytest_plugins = ["tests.support.exercised"]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The embedded server of this run."""
+    running = Cluster()
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def worker_name(request: pytest.FixtureRequest) -> str:
+    return getattr(request.config, "workerinput", {}).get("workerid", "main")
+
+
+@pytest.fixture(scope="session")
+async def worker_engine(cluster: Cluster, worker_name: str) -> AsyncIterator[AsyncEngine]:
+    """The engine over this worker's clone, in which nothing is ever committed."""
+    engine = create_engine(await cluster.clone(f"luneo_{worker_name}"), pool_size=4)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def database(
+    request: pytest.FixtureRequest, cluster: Cluster, worker_name: str
+) -> AsyncIterator[Database]:
+    """The test's database: an outer transaction that is rolled back, or with `commits` a clone of its own."""
+    if request.node.get_closest_marker("commits"):
+        name = f"luneo_{worker_name}_commits"
+        engine = create_engine(await cluster.clone(name), pool_size=20)
+        yield Database(engine)
+        await engine.dispose()
+        await cluster.drop(name)
+        return
+    engine = request.getfixturevalue("worker_engine")
+    async with engine.connect() as connection:
+        transaction = await connection.begin()
+        yield Database(engine, connection)
+        await transaction.rollback()
+
+
+@pytest.fixture
+async def db(database: Database) -> AsyncIterator[SystemSession]:
+    """An unscoped session for factories and for looking at rows."""
+    async with database.system() as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def application() -> FastAPI:
+    """The application, built once; each test gives it its own database."""
+    return create_app()
+
+
+@pytest.fixture
+def app(application: FastAPI, database: Database) -> Iterator[FastAPI]:
+    application.state.database = database
+    application.state.limiter = Limiter(None)
+    yield application
+    application.state.database = None
+
+
+@pytest.fixture
+async def client(app: FastAPI, exercised: Exercised) -> AsyncIterator[AsyncClient]:
+    """Speaks HTTP to the application in this process, and records which routes answered with success."""
+    transport = ASGITransport(app=exercised.recording(app))
+    async with AsyncClient(transport=transport, base_url="http://api.luneo.test") as http:
+        yield http
+
+
+@pytest.fixture
+async def alice(db: SystemSession) -> Persona:
+    """Owns an organisation."""
+    return await make_owner(db, "alice")
+
+
+@pytest.fixture
+async def bob(db: SystemSession, alice: Persona) -> Persona:
+    """Works in Alice's organisation with rights to look."""
+    return await make_colleague(db, alice, "bob")
+
+
+@pytest.fixture
+async def charlie(db: SystemSession) -> Persona:
+    """A stranger who owns another organisation."""
+    return await make_owner(db, "charlie")
+
+
+@pytest.fixture
+def statements(database: Database) -> Callable[[], AbstractContextManager[list[str]]]:
+    """Records the SQL statements inside a block: `with statements() as seen: …`; savepoints are not counted."""
+
+    @contextmanager
+    def recorder() -> Iterator[list[str]]:
+        seen: list[str] = []
+
+        def note(_c, _cursor, statement: str, *_rest: object) -> None:
+            if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")):
+                seen.append(statement)
+
+        target = database.engine.sync_engine
+        event.listen(target, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(target, "before_cursor_execute", note)
+
+    return recorder
