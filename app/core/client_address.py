@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ _BRACKETED = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?", re.ASCII)
 _IPV4_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}", re.ASCII)
 
 
-def client_address(scope: dict[str, Any], trusted_proxies: Sequence[str]) -> str:
+def client_address(scope: Mapping[str, Any], trusted_proxies: Sequence[str]) -> str:
     """Return the caller's IP address in its canonical spelling, or `unknown`.
 
     It is the socket's peer. When that is in `trusted_proxies` (addresses or networks), it is the last hop of

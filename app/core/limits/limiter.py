@@ -38,7 +38,8 @@ class Limiter:
         """
         counted_as = f"{name}:{hmac_sha256(self._secret, f'{name}:{key}'.encode()).hex()[:32]}"
         count = await self._count(counted_as, limit, is_sign_in)
-        wait = count.current_seconds if count.is_accepted else count.wait_seconds(limit)
+        # A request is accepted again just after the wait, not at its last instant: hence one second more.
+        wait = count.current_seconds if count.is_accepted else math.floor(count.wait_seconds(limit)) + 1
         return LimitState(
             name=name,
             limit=limit.count,

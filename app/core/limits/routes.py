@@ -53,8 +53,8 @@ def limited(name: str, *, by: Literal["address", "principal"], is_sign_in: bool 
 async def settle_limits(request: Request) -> None:
     """Count the limits by principal that were met before there was one; called by the route's marker.
 
-    FastAPI runs the dependencies of a route's decorator before those of its parameters, hence a limit stated in
-    the decorator is met before a marker that is a parameter.
+    FastAPI runs the dependencies of a route's decorator before those of its parameters, hence a limit stated
+    in the decorator is met before a marker that is a parameter.
     """
     for limit in request.scope.pop(_WAITING, []):
         await limit._count_principal(request)

@@ -49,8 +49,8 @@ def parse_limit(text: str) -> LimitRule:
 def limit_headers(states: Sequence[LimitState]) -> list[tuple[bytes, bytes]]:
     """Return the headers that tell a caller about the limits a request was counted by; none without limits.
 
-    `RateLimit-Policy` and `RateLimit` name every limit (draft-ietf-httpapi-ratelimit-headers). `X-RateLimit-…`
-    can name one only, which is the tightest; its `Reset` is in seconds from now, too.
+    `RateLimit-Policy` and `RateLimit` name every limit (draft-ietf-httpapi-ratelimit-headers).
+    `X-RateLimit-…` can name one only, which is the tightest; its `Reset` is in seconds from now, too.
     """
     if not states:
         return []

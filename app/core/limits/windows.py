@@ -27,8 +27,8 @@ _REDIS_TIMEOUT_SECONDS = 0.5
 class WindowCount:
     """A counter after a request: counts of both windows, and how many seconds each still has.
 
-    `previous_seconds` is until the previous window counts for nothing, `current_seconds` until the current one
-    becomes the previous one.
+    `previous_seconds` is until the previous window counts for nothing, `current_seconds` until the current
+    one becomes the previous one.
     """
 
     is_accepted: bool
