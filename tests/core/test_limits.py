@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from app.core import errors
 from app.core.config import get_settings
+from app.core.crypto import key_ring
 from app.core.errors import Unavailable
 from app.core.limits import (
     Limiter,
@@ -50,14 +51,14 @@ class Clock:
 
 @pytest.fixture
 async def memory_limiter() -> AsyncIterator[Limiter]:
-    limiter = Limiter(SECRET)
+    limiter = Limiter(secret=SECRET)
     yield limiter
     await limiter.close()
 
 
 @pytest.fixture
 async def redis_limiter(redis_server: RedisServer) -> AsyncIterator[Limiter]:
-    limiter = Limiter(SECRET, redis_server.url)
+    limiter = Limiter(redis_server.url, secret=SECRET)
     yield limiter
     await limiter.close()
 
@@ -220,7 +221,7 @@ async def test_a_hit_in_memory_is_quick_when_there_are_many_keys():
 
 
 async def test_two_processes_share_their_counters_when_both_use_redis(redis_server):
-    one, two = Limiter(SECRET, redis_server.url), Limiter(SECRET, redis_server.url)
+    one, two = Limiter(redis_server.url, secret=SECRET), Limiter(redis_server.url, secret=SECRET)
     states = [await each.hit("login_ip", "a", THREE) for each in (one, two, one, two)]
     assert [state.is_over for state in states] == [False, False, False, True]
     await one.close()
@@ -238,6 +239,15 @@ async def test_no_address_lies_in_redis_when_requests_were_counted(redis_server,
     assert all(key.startswith("luneo:limits:") for key in keys)
     assert not any("198.51" in key or "alice" in key for key in keys)
     assert all(0 < life <= 120 for life in lives)
+
+
+async def test_callers_are_counted_under_the_key_ring_when_no_secret_is_given(redis_server):
+    states = []
+    for secret in (None, key_ring().derive("limits"), SECRET):
+        limiter = Limiter(redis_server.url, secret=secret)
+        states.append(await limiter.hit("login_ip", "a", THREE))
+        await limiter.close()
+    assert [state.remaining for state in states] == [2, 1, 2]
 
 
 async def test_the_waits_agree_with_memory_when_counted_in_redis(redis_server):
@@ -441,7 +451,7 @@ async def test_a_limit_is_enforced_when_called_for_with_a_key_of_its_own(client)
 
 
 async def test_sign_in_answers_503_and_orders_go_on_when_redis_is_down(client, application, redis_server):
-    application.state.limiter = Limiter(SECRET, redis_server.url)
+    application.state.limiter = Limiter(redis_server.url, secret=SECRET)
     redis_server.kill()
     refused = await client.post("/login")
     assert refused.status_code == 503

@@ -6,7 +6,7 @@ import time
 import structlog
 from redis.exceptions import RedisError
 
-from app.core.crypto.keyring import hmac_sha256
+from app.core.crypto.keyring import hmac_sha256, key_ring
 from app.core.errors import Unavailable
 from app.core.limits.rules import LimitRule, LimitState
 from app.core.limits.windows import MemoryWindows, RedisWindows, WindowCount
@@ -24,9 +24,13 @@ class Limiter:
     refuse, because guessing passwords must not become cheaper by that.
     """
 
-    def __init__(self, secret: bytes, redis_url: str | None = None) -> None:
-        """`secret` keys the HMAC under which callers are counted, so that no address lies in the store."""
-        self._secret = secret
+    def __init__(self, redis_url: str | None = None, *, secret: bytes | None = None) -> None:
+        """Count in Redis at `redis_url`, or in memory without one.
+
+        `secret` keys the HMAC under which callers are counted, so that no address lies in the store; unset,
+        it is the key ring's own for this use.
+        """
+        self._secret = secret or key_ring().derive("limits")
         self._memory = MemoryWindows()
         self._redis = RedisWindows(redis_url) if redis_url else None
         self._redis_failed_at: float | None = None
