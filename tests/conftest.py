@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # The settings are read when the application is imported, so the environment is set before that.
 os.environ.update(
@@ -27,8 +28,10 @@ from app.core.database import Database, SystemSession, create_engine
 from app.core.limits import Limiter
 from app.main import create_app
 from tests.support.cluster import Cluster
-from tests.support.exercised import Exercised
 from tests.support.personas import Persona, make_colleague, make_owner
+
+if TYPE_CHECKING:
+    from tests.support.exercised import Exercised  # pytest imports it as a plugin, to rewrite its assertions
 
 pytest_plugins = ["tests.support.exercised"]
 
@@ -57,7 +60,7 @@ async def worker_engine(cluster: Cluster, worker_name: str) -> AsyncIterator[Asy
 
 @pytest.fixture
 async def database(
-    request: pytest.FixtureRequest, cluster: Cluster, worker_name: str
+    request: pytest.FixtureRequest, cluster: Cluster, worker_name: str, worker_engine: AsyncEngine
 ) -> AsyncIterator[Database]:
     """The test's database: an outer transaction that is rolled back, or with `commits` a clone of its own."""
     if request.node.get_closest_marker("commits"):
@@ -67,10 +70,9 @@ async def database(
         await engine.dispose()
         await cluster.drop(name)
         return
-    engine = request.getfixturevalue("worker_engine")
-    async with engine.connect() as connection:
+    async with worker_engine.connect() as connection:
         transaction = await connection.begin()
-        yield Database(engine, connection)
+        yield Database(worker_engine, connection)
         await transaction.rollback()
 
 
@@ -96,7 +98,7 @@ def app(application: FastAPI, database: Database) -> Iterator[FastAPI]:
 
 
 @pytest.fixture
-async def client(app: FastAPI, exercised: Exercised) -> AsyncIterator[AsyncClient]:
+async def client(app: FastAPI, exercised: "Exercised") -> AsyncIterator[AsyncClient]:
     """Speaks HTTP to the application in this process, and records which routes answered with success."""
     transport = ASGITransport(app=exercised.recording(app))
     async with AsyncClient(transport=transport, base_url="http://api.luneo.test") as http:
