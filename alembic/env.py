@@ -7,7 +7,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 
-import app.models  # noqa: F401 - fills Base.metadata with every area's tables
+import app.models.registry  # noqa: F401 - fills Base.metadata with every area's tables
 from app.core.config import get_settings
 from app.core.migrations import LOCK_TIMEOUT, driver_url, queue
 from app.models.base import Base

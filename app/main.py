@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+import app.models.registry  # noqa: F401 - the row guard must know every table
+
 from app.core import errors, http, idempotency
 from app.core.config import get_settings
 from app.core.database import Database, create_engine

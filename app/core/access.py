@@ -127,7 +127,7 @@ class Marker:
             return None
         principal = await authenticate(request, self)
         request.state.principal = principal
-        await enforce(request, "session", key=principal.limit_key, by_address=True)
+        await enforce(request, "session", key=str(principal.session_id), by_address=True)
         await settle_limits(request)
         return principal
 

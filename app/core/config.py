@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("console", description="`json` for machines.")
     metrics_token: str | None = Field(None, description="Bearer token of `/metrics`; unset: 404.")
 
-    signups: Literal["open", "closed"] = Field("open", description="Whether strangers may sign up.")
+    signups: Literal["open", "invited", "closed"] = Field("open", description="Who may sign up.")
     platform_staff_ids: WordList = Field([], description="User ids of the platform's staff.")
     access_token_seconds: int = Field(600, ge=60, le=3600, description="Life of an access token.")
     session_idle_seconds: int = Field(86_400, ge=300, description="Idle limit of a session.")

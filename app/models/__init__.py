@@ -1,17 +1,1 @@
-"""The tables: one file per area. Importing this package registers all of them."""
-
-from app.core import events, idempotency
-from app.models import auth, billing, notifications, orders, products, realtime, settings, team
-
-__all__ = [
-    "auth",
-    "billing",
-    "events",
-    "idempotency",
-    "notifications",
-    "orders",
-    "products",
-    "realtime",
-    "settings",
-    "team",
-]
+"""The tables: one file per area. `app.models.registry` imports all of them."""
