@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from datetime import timedelta
+from uuid import UUID
 
 from app.core import clock
 from app.core.config import get_settings
@@ -62,10 +63,11 @@ async def make_member(
     role: str = "viewer",
     *,
     user: User | None = None,
+    email: str | None = None,
     status: str = "active",
 ) -> TeamMember:
-    """A membership of `user`, or of somebody new, in a built-in role."""
-    user = user or await make_user(db)
+    """A membership of `user`, or of somebody new (with that address), in a built-in role."""
+    user = user or await make_user(db, email=email)
     member = TeamMember(
         organization_id=organization.id,
         id=uuid7(),
@@ -82,23 +84,25 @@ async def make_member(
 
 async def make_session(
     db: SystemSession,
-    user: User,
+    user: User | UUID,
     *,
     organization: Organization | None = None,
+    organization_id: UUID | None = None,
     aal: int = 1,
     step_up: bool = True,
     device_key: str | None = None,
 ) -> UserSession:
-    """A live session of `user`, in `organization` or in the one that they used last."""
+    """A live session of a person, in the given organisation or in the one that they used last."""
     now = clock.now()
     settings = get_settings()
     identifier = uuid7()
-    organization_id = organization.id if organization else user.last_organization_id
-    assert organization_id is not None
+    person = user if isinstance(user, User) else await db.get_one(User, user)
+    active_id = organization.id if organization else organization_id or person.last_organization_id
+    assert active_id is not None
     session = UserSession(
         id=identifier,
-        user_id=user.id,
-        organization_id=organization_id,
+        user_id=person.id,
+        organization_id=active_id,
         auth_method="password",
         amr=["pwd"] if aal == 1 else ["pwd", "otp", "mfa"],
         aal=aal,
