@@ -1,0 +1,1 @@
+"""Everything that reaches people: for now, mail."""
