@@ -546,29 +546,25 @@ def test_server_starts_again_when_a_long_query_outlives_its_postmaster(kept: Emb
 
 
 @pytest.mark.fault
-def test_files_of_a_dead_server_are_ignored_when_their_process_id_belongs_to_another(
-    kept: EmbeddedPostgres,
+def test_files_of_a_dead_server_are_ignored_when_their_process_id_belongs_to_another_server(
+    kept: EmbeddedPostgres, embedded: Factory
 ) -> None:
+    stranger = embedded()
+    stranger.start()
     kept.start()
-    left = {kept.data / name: "" for name in ("postmaster.pid", ".s.PGSQL.5432.lock")}
-    for path in left:
-        left[path] = path.read_text()
     kept.stop()
-    owner = (kept.data / "PG_VERSION").stat()
-    identity = {"user": owner.st_uid, "group": owner.st_gid} if AS_ROOT else {}
-    with subprocess.Popen(["sleep", "60"], cwd="/", **identity) as stranger:  # type: ignore[call-overload]
-        try:
-            for path, content in left.items():
-                path.write_text("\n".join([str(stranger.pid), *content.splitlines()[1:]]) + "\n")
-            assert not kept.is_running
-            kept.stop()
-            assert stranger.poll() is None
+    for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+        shutil.copyfile(stranger.data / name, kept.data / name)
 
-            kept.start()
-            assert read_row(kept) == 7
-            assert stranger.poll() is None
-        finally:
-            stranger.kill()
+    assert not kept.is_running
+    kept.stop()
+    assert stranger.is_running
+
+    kept.start()
+    assert read_row(kept) == 7
+    assert postmaster(kept) != postmaster(stranger)
+    kept.stop()
+    assert stranger.is_running
 
 
 @pytest.mark.fault
