@@ -27,7 +27,7 @@ class EmailRepository(Repository[Email]):
         """Add a mail unless its `dedupe_key` is known; answers the id of a new one."""
         statement = (
             insert(Email)
-            .values(id=uuid7(), **email)
+            .values(**email)
             .on_conflict_do_nothing(index_elements=["dedupe_key"])
             .returning(Email.id)
         )

@@ -1,0 +1,73 @@
+"""The texts of mails: files by template and language, rendered in a sandbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+DIRECTORY = Path(__file__).resolve().parents[2] / "templates" / "mail"
+LOCALES = ("fr", "en")
+LARGEST = 256 * 1024
+
+VARIABLES: Mapping[str, frozenset[str]] = {
+    "account_exists": frozenset({"name", "sign_in_url", "reset_url"}),
+    "account_locked": frozenset({"name", "until", "device", "place", "time", "security_url"}),
+    "email_confirmation": frozenset({"name", "action_url", "code"}),
+    "new_device": frozenset({"name", "device", "place", "time", "security_url"}),
+    "session_stopped": frozenset({"name", "device", "place", "time", "security_url"}),
+    "welcome": frozenset({"name", "app_url"}),
+}
+"""Every template and what its texts may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    """Subject, plain text and HTML of one mail."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class TemplateError(Exception):
+    """A template that cannot be rendered: a variable is missing, or a text breaks a rule."""
+
+
+_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - plain text
+_HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+
+
+def render(template: str, locale: str, variables: Mapping[str, str]) -> RenderedMail:
+    """The mail in the wanted language, else in English. A line break in a subject is refused."""
+    wanted = VARIABLES.get(template)
+    if wanted is None:
+        raise TemplateError(f"there is no template {template}")
+    given = {name: value for name, value in variables.items() if name in wanted}
+    if missing := wanted - given.keys():
+        raise TemplateError(f"{template} needs {', '.join(sorted(missing))}")
+    locale = locale if locale in LOCALES else "en"
+    subject = _TEXT.from_string(source(template, locale, "subject")).render(given).strip()
+    if "\n" in subject or "\r" in subject:
+        raise TemplateError(f"the subject of {template} has a line break")
+    text = _TEXT.from_string(source(template, locale, "txt")).render(given)
+    content = _HTML.from_string(source(template, locale, "html")).render(given)
+    html = _HTML.from_string(layout()).render(subject=subject, locale=locale, content=Markup(content))  # noqa: S704 - escaped above
+    if len(text) + len(html) > LARGEST:
+        raise TemplateError(f"{template} is larger than {LARGEST} bytes")
+    return RenderedMail(subject, text, html)
+
+
+@lru_cache(maxsize=256)
+def source(template: str, locale: str, part: str) -> str:
+    """The text of one file."""
+    return (DIRECTORY / f"{template}.{locale}.{part}").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def layout() -> str:
+    """The frame around every HTML part."""
+    return (DIRECTORY / "layout.html").read_text(encoding="utf-8")
