@@ -6,8 +6,6 @@ from app.clients.mailer import MailOutcomeUnknown, MailRefused, OutgoingMail
 from app.clients.mailer.smtp import SmtpSender
 from tests.support.smtp_sink import Sink
 
-pytest_plugins = ["tests.support.smtp_sink"]
-
 MAIL = OutgoingMail(
     message_id="0197@luneo.test",
     to_address="zoé@luneo.test".replace("é", "e"),
@@ -27,7 +25,7 @@ async def test_send_when_the_server_takes_it(smtp_sink: Sink):
     assert mail["Subject"] == "Où êtes-vous ?"
     assert mail["Message-ID"] == "<0197@luneo.test>"
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail.get_body(("plain",)).get_content().strip() == MAIL.text.strip()
+    assert mail.get_body(("plain",)).get_content().split() == MAIL.text.split()
     assert "<b>Zoé</b>" in mail.get_body(("html",)).get_content()
 
 

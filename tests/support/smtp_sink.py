@@ -1,13 +1,12 @@
 """A real SMTP server on loopback that keeps what it is given."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
 
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
@@ -48,11 +47,11 @@ class Sink:
 
 
 @pytest.fixture
-def smtp_sink() -> Iterator[Sink]:
+async def smtp_sink() -> AsyncIterator[Sink]:
     """A sink that listens on a free port."""
     sink = Sink()
-    controller = Controller(sink, hostname="127.0.0.1", port=0)
-    controller.start()
-    sink.port = controller.server.sockets[0].getsockname()[1]
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(sink), "127.0.0.1", 0)
+    sink.port = server.sockets[0].getsockname()[1]
     yield sink
-    controller.stop()
+    server.close()
+    await server.wait_closed()

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formatdate
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,9 @@ import aiosmtplib
 from app.clients.mailer import MailOutcomeUnknown, MailRefused, OutgoingMail
 
 SECONDS = 20.0
+SEVEN_BIT = SMTP.clone(cte_type="7bit")
+"""Every body travels as ASCII, so that a server without 8BITMIME takes it too."""
+
 DEAD_ADDRESS = ("5.1.1", "5.1.10", "5.2.1")
 """Enhanced status codes (RFC 3463) of an address that will never take mail."""
 
@@ -74,7 +78,7 @@ class SmtpSender:
 
 def as_message(mail: OutgoingMail) -> EmailMessage:
     """The MIME message; a line break in a value that becomes a header is a ValueError of the email package."""
-    message = EmailMessage()
+    message = EmailMessage(SEVEN_BIT)
     message["From"] = mail.from_address
     message["To"] = mail.to_address
     message["Subject"] = mail.subject
