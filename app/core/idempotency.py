@@ -23,17 +23,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core import clock, errors
 from app.core.client_address import client_address
 from app.core.config import get_settings
+from app.core.logging import SECRETS
 from app.models.base import Base, Created, System
 
 METHODS = frozenset({"POST", "PUT", "PATCH"})
 KEPT = timedelta(hours=24)
 SCOPE_KEY = "luneo.idempotency"
 
-ONE_TIME_MEMBERS = frozenset(
-    {"access_token", "refresh_token", "mfa_token", "auth_code", "backup_codes", "secret", "key", "ticket", "qr_svg"}
-    | {"otpauth_uri"}
-)
-"""Members of an answer that are shown once: a replay has null in their place."""
+ONE_TIME_MEMBERS = frozenset({"backup_codes", "otpauth_uri", "qr_svg", "secret"})
+"""Members of an answer that are shown once: a replay has null in their place, as it has for every token and key."""
 
 Commit = Callable[[AsyncSession], Awaitable[None]]
 
@@ -182,7 +180,7 @@ def _masked(value: Any) -> Any:
         return {name: None if name in ONE_TIME_MEMBERS else _masked(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_masked(item) for item in value]
-    return value
+    return None if isinstance(value, str) and SECRETS.fullmatch(value) else value
 
 
 class IdempotencyMiddleware:
