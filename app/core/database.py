@@ -96,7 +96,7 @@ def _personal_to(user_id: UUID | None) -> ExecutableOption:
 
 @event.listens_for(_OwnerSyncSession, "do_orm_execute")
 def _guard_statement(state: ORMExecuteState) -> None:
-    if state.is_insert:
+    if state.is_insert and state.is_orm_statement:
         raise ForeignRowError("insert rows with Repository.add or Repository.upsert, which stamp the owner")
     mapper = state.bind_mapper
     if (state.is_update or state.is_delete) and mapper and issubclass(mapper.class_, Reference | Shared):
