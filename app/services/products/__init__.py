@@ -1,0 +1,1 @@
+"""Products: the catalogue, personalisation, stock and what is told of them."""
