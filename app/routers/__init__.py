@@ -2,4 +2,6 @@
 
 from fastapi import APIRouter
 
-ROUTERS: list[APIRouter] = []
+from app.routers import products
+
+ROUTERS: list[APIRouter] = [products.router]
