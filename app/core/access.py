@@ -218,7 +218,7 @@ def _judge_membership(
         raise NotFound(detail="There is no such organisation for you.")
     blocked = blocked_by(row, now)
     if blocked is not None:
-        raise _refusal(blocked, settings)
+        raise refusal_for(blocked, settings)
     permissions = permissions_of(row.role, row.permissions)
     if marker.permission not in permissions:
         raise Forbidden(
@@ -257,7 +257,8 @@ REFUSALS = {
 }
 
 
-def _refusal(code: str, settings: Settings) -> Forbidden | Unauthenticated:
+def refusal_for(code: str, settings: Settings) -> Forbidden | Unauthenticated:
+    """The answer to a session that `blocked_by` stopped."""
     if code == "step_up_required":
         return step_up_required(settings)
     extensions = {"login_url": f"{settings.app_url}/login"} if code == "sso_required" else {}

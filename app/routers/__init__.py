@@ -2,6 +2,6 @@
 
 from fastapi import APIRouter
 
-from app.routers import products
+from app.routers import auth, products, settings
 
-ROUTERS: list[APIRouter] = [products.router]
+ROUTERS: list[APIRouter] = [auth.router, auth.alias_router, settings.router, products.router]

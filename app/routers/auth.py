@@ -1,0 +1,217 @@
+"""The routes under `/api/auth`: sign-up, confirmation, sign-in, sessions' tokens, the caller."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from app.core.access import Principal, allow, authenticate, public
+from app.core.errors import problems
+from app.core.limits import limited
+from app.schemas.auth import (
+    Address,
+    Confirm,
+    ConfirmationSent,
+    Confirmed,
+    Me,
+    Providers,
+    Refresh,
+    SessionOpened,
+    SignIn,
+    SignUp,
+    SteppedUp,
+    StepUp,
+    SwitchedOrganization,
+    SwitchOrganization,
+)
+from app.services.auth.confirmation import Confirmations, confirmation_page
+from app.services.auth.refreshing import Refreshing
+from app.services.auth.sessions import Sessions, providers
+from app.services.auth.sign_in import SignIns
+from app.services.auth.sign_out import SignOuts, SignOutScope
+from app.services.auth.signup import SignUps
+from app.services.auth.step_up import StepUps
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def no_store(response: Response) -> None:
+    """Keep tokens and personal answers out of every cache."""
+    response.headers.update(NO_STORE)
+
+
+router = APIRouter(prefix="/api/auth", tags=["auth"], dependencies=[Depends(no_store)])
+alias_router = APIRouter(prefix="/api", tags=["auth"], dependencies=[Depends(no_store)])
+
+Anybody = Annotated[None, Depends(public("whoever is not signed in yet comes here"))]
+Mailed = Annotated[None, Depends(public("whoever holds the mail may come from any browser"))]
+SignedIn = Annotated[Principal, Depends(allow())]
+
+LOGIN_LIMIT = Depends(limited("login_ip", by="address", is_sign_in=True))
+SIGNUP_LIMIT = Depends(limited("signup_ip", by="address", is_sign_in=True))
+MAIL_LIMIT = Depends(limited("mail_ip", by="address"))
+STEP_UP_LIMIT = Depends(limited("step_up", by="principal", is_sign_in=True))
+
+UNUSABLE = ["email_not_confirmed", "account_suspended", "erasure_pending"]
+TOKEN_PROBLEMS = problems({400: ["token_invalid"], 410: ["token_used", "token_expired"]})
+
+LinkToken = Annotated[str | None, Query(max_length=256, description="The token of the mail.")]
+LinkTokenHash = Annotated[
+    str | None, Query(max_length=256, description="The same under its old name.", deprecated=True)
+]
+
+
+@router.post(
+    "/signup",
+    status_code=202,
+    dependencies=[SIGNUP_LIMIT],
+    responses=problems({403: ["signup_closed"], 422: ["password_rejected"]}),
+)
+async def sign_up(_: Anybody, signups: SignUps, body: SignUp) -> ConfirmationSent:
+    """Sign up by address and password.
+
+    The answer is the same whether or not the address has an account; what happens next is said by mail.
+    With a PKCE `code_challenge`, confirming from the same browser also signs in.
+    """
+    return await signups.sign_up(body)
+
+
+@router.get(
+    "/confirm",
+    status_code=303,
+    response_class=RedirectResponse,
+    responses=problems({400: ["token_invalid"]}),
+)
+async def open_confirmation_link(
+    _: Mailed, token: LinkToken = None, token_hash: LinkTokenHash = None
+) -> RedirectResponse:
+    """Lead from a mail's link to the app.
+
+    Changes nothing, so that programs that look at links before people do cannot use them up.
+    """
+    return RedirectResponse(confirmation_page(token or token_hash), 303, NO_STORE)
+
+
+@router.head(
+    "/confirm",
+    status_code=303,
+    response_class=RedirectResponse,
+    responses=problems({400: ["token_invalid"]}),
+)
+async def look_at_confirmation_link(
+    _: Mailed, token: LinkToken = None, token_hash: LinkTokenHash = None
+) -> RedirectResponse:
+    """Say where a mail's link leads, without a body."""
+    return RedirectResponse(confirmation_page(token or token_hash), 303, NO_STORE)
+
+
+@router.post("/confirm", dependencies=[LOGIN_LIMIT], responses=TOKEN_PROBLEMS)
+async def confirm_email(_: Mailed, confirmations: Confirmations, body: Confirm) -> Confirmed:
+    """Confirm an address by the token of the link or by the code beside it.
+
+    `session` is null unless the token comes with the `code_verifier` of the sign-up's `code_challenge`.
+    """
+    return await confirmations.confirm(body)
+
+
+@router.post("/resend-confirmation", status_code=202, dependencies=[MAIL_LIMIT])
+async def resend_confirmation(_: Anybody, confirmations: Confirmations, body: Address) -> ConfirmationSent:
+    """Mail the confirmation again.
+
+    The answer is the same for every address; the older link does not work any more.
+    """
+    await confirmations.send_again(body.email)
+    return ConfirmationSent()
+
+
+@alias_router.post("/send-verification-email", status_code=202, deprecated=True, dependencies=[MAIL_LIMIT])
+async def send_verification_email_alias(
+    _: Anybody, request: Request, confirmations: Confirmations, body: Address | None = None
+) -> ConfirmationSent:
+    """Mail the confirmation again: to the given address, or without a body to the caller's own."""
+    if body is not None:
+        await confirmations.send_again(body.email)
+    else:
+        principal = await authenticate(request, allow())
+        await confirmations.send_again_to(principal)
+    return ConfirmationSent()
+
+
+@router.post(
+    "/login",
+    dependencies=[LOGIN_LIMIT],
+    responses=problems({401: ["invalid_credentials"], 403: UNUSABLE, 429: ["too_many_attempts"]}),
+)
+async def sign_in(_: Anybody, sign_ins: SignIns, body: SignIn) -> SessionOpened:
+    """Sign in by address and password.
+
+    After ten failures in a row the address is locked for a while, whether or not it has an account.
+    """
+    return await sign_ins.sign_in(body)
+
+
+@router.post(
+    "/refresh",
+    responses=problems(
+        {401: ["refresh_token_invalid", "refresh_token_reused", "session_revoked", "session_expired"]}
+    ),
+)
+async def refresh_session(_: Anybody, refreshing: Refreshing, body: Refresh) -> SessionOpened:
+    """Exchange the newest refresh token for the next pair.
+
+    A refresh token works once. One that comes back ends its session, except that a client which sends
+    `X-Device-Key` may repeat a refresh for some seconds when it lost the answer.
+    """
+    return await refreshing.refresh(body)
+
+
+@router.post("/logout", status_code=204)
+async def sign_out(_: SignedIn, sign_outs: SignOuts, scope: SignOutScope = "local") -> None:
+    """End this session (`local`), all others (`others`) or all (`global`)."""
+    await sign_outs.sign_out(scope)
+
+
+@router.get("/me")
+async def get_me(_: SignedIn, sessions: Sessions) -> Me:
+    """Who the caller is: account, profile, session, organisations and permissions."""
+    return await sessions.me()
+
+
+@router.post(
+    "/step-up",
+    dependencies=[STEP_UP_LIMIT],
+    responses=problems(
+        {401: ["invalid_credentials"], 409: ["second_factor_required"], 429: ["too_many_attempts"]}
+    ),
+)
+async def step_up(_: SignedIn, step_ups: StepUps, body: StepUp) -> SteppedUp:
+    """Confirm again who is there, for acts that demand a recent check."""
+    return await step_ups.by_password(body)
+
+
+@router.post(
+    "/switch-organization",
+    responses=problems(
+        {
+            401: ["step_up_required"],
+            403: [
+                "session_limited_to_organization",
+                "membership_suspended",
+                "sso_required",
+                "mfa_enrollment_required",
+            ],
+            404: ["not_found"],
+        }
+    ),
+)
+async def switch_organization(
+    _: SignedIn, sessions: Sessions, body: SwitchOrganization
+) -> SwitchedOrganization:
+    """Work in another of one's organisations from now on."""
+    return await sessions.switch_organization(body.organization_id)
+
+
+@router.get("/providers")
+async def list_providers(_: Anybody) -> Providers:
+    """The ways to sign in that this service offers."""
+    return providers()

@@ -1,0 +1,1 @@
+"""Authentication: how a person becomes a caller, and how that ends."""

@@ -1,0 +1,173 @@
+"""Owns the events of authentication: what happened to an account or a session, and who hears of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from app.core.events import Audience, Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedUp(Event):
+    """Somebody made an account; its address is not confirmed yet."""
+
+    type: ClassVar[str] = "auth.signed_up"
+    description: ClassVar[str] = "An account was made."
+    audience: ClassVar[Audience] = "personal"
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+
+    user_id: UUID
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignupRepeated(Event):
+    """Somebody signed up with an address that has an account; private: `is_mailed`."""
+
+    type: ClassVar[str] = "auth.signup_repeated"
+    description: ClassVar[str] = "Somebody signed up with the address of an existing account."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmationRequested(Event):
+    """An address is to be confirmed; private: `token_id`."""
+
+    type: ClassVar[str] = "auth.confirmation_requested"
+    description: ClassVar[str] = "The confirmation of an address was asked for."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailConfirmed(Event):
+    """The address of an account was proved for the first time."""
+
+    type: ClassVar[str] = "user.email_confirmed"
+    description: ClassVar[str] = "The address of an account was confirmed."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedIn(Event):
+    """A session was opened; private: `is_first`, whether the account never had one before."""
+
+    type: ClassVar[str] = "auth.signed_in"
+    description: ClassVar[str] = "A session was opened."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+
+    user_id: UUID
+    session_id: UUID
+    method: str
+    aal: int
+    is_new_device: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignInFailed(Event):
+    """A sign-in was refused; the person is null when no account has the address."""
+
+    type: ClassVar[str] = "auth.sign_in_failed"
+    description: ClassVar[str] = "A sign-in was refused."
+    audience: ClassVar[Audience] = "internal"
+    outcome: ClassVar[Literal["success", "failure", "denied"]] = "failure"
+
+    user_id: UUID | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locked(Event):
+    """Too many failures in a row locked the password sign-in of an address; null: for good."""
+
+    type: ClassVar[str] = "auth.locked"
+    description: ClassVar[str] = "Too many failures locked the sign-in by password."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    outcome: ClassVar[Literal["success", "failure", "denied"]] = "denied"
+
+    user_id: UUID | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteppedUp(Event):
+    """A signed-in person proved once more who they are."""
+
+    type: ClassVar[str] = "auth.stepped_up"
+    description: ClassVar[str] = "A signed-in person confirmed their identity."
+    audience: ClassVar[Audience] = "personal"
+    subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+
+    user_id: UUID
+    session_id: UUID
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedOut(Event):
+    """A person ended this session, all others, or all."""
+
+    type: ClassVar[str] = "auth.signed_out"
+    description: ClassVar[str] = "A person signed out."
+    audience: ClassVar[Audience] = "personal"
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+
+    user_id: UUID
+    scope: Literal["local", "others", "global"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRevoked(Event):
+    """A session was ended before its time."""
+
+    type: ClassVar[str] = "session.revoked"
+    description: ClassVar[str] = "A session was ended."
+    audience: ClassVar[Audience] = "personal"
+    subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+
+    user_id: UUID
+    session_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshReplayed(Event):
+    """The same device asked again for an answer it had lost, and got the same successor."""
+
+    type: ClassVar[str] = "session.refresh_replayed"
+    description: ClassVar[str] = "A lost answer to a refresh was given again."
+    audience: ClassVar[Audience] = "personal"
+    subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshReused(Event):
+    """A refresh token came back after it had been replaced: it may be stolen, so the session was ended."""
+
+    type: ClassVar[str] = "session.refresh_reused"
+    description: ClassVar[str] = "A replaced refresh token came back, and the session was ended."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    outcome: ClassVar[Literal["success", "failure", "denied"]] = "denied"
+    subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+
+    user_id: UUID
+    session_id: UUID

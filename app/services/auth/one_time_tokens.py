@@ -1,0 +1,92 @@
+"""Owns e-mailed tokens: making one, which voids the one before, and using it up exactly once."""
+
+import hashlib
+import hmac
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from app.core.crypto import (
+    EMAIL_TOKEN_PREFIX,
+    code_matches,
+    encode_base64url,
+    key_ring,
+    read_token,
+)
+from app.core.database import Database, SystemSession
+from app.core.errors import AppError
+from app.core.ids import uuid7
+from app.models.auth import OneTimeToken, User
+from app.repositories.auth import MOST_ATTEMPTS, OneTimeTokenRepository
+from app.services.auth.refusals import remembered, token_expired, token_invalid, token_used
+
+EMAIL_CONFIRM = "email_confirm"
+
+LIFETIMES = {EMAIL_CONFIRM: timedelta(hours=24)}
+"""How long the link of each purpose is good."""
+
+CODE_LIFETIME = timedelta(minutes=10)
+"""How long the code beside the link is good: six digits are guessed sooner than a token."""
+
+
+async def issue_for_person(
+    session: SystemSession, purpose: str, user: User, now: datetime, *, code_challenge: str | None
+) -> UUID:
+    """Make the one live token of this purpose and person, whose row the caller has locked; answers its id."""
+    tokens = OneTimeTokenRepository(session)
+    await tokens.void_live(purpose, str(user.id), now)
+    token = OneTimeToken(
+        id=uuid7(),
+        purpose=purpose,
+        owner_key=str(user.id),
+        user_id=user.id,
+        email=user.email,
+        code_challenge=code_challenge,
+        payload={},
+        expires_at=now + LIFETIMES[purpose],
+        created_at=now,
+    )
+    await tokens.add(token)
+    return token.id
+
+
+def token_id(purpose: str, token: str) -> UUID:
+    """The row of a token that this service made; 400 `token_invalid` for any other text, without a query."""
+    identifier = read_token(key_ring(), EMAIL_TOKEN_PREFIX, purpose, token)
+    if identifier is None:
+        raise token_invalid()
+    return identifier
+
+
+async def why_dead(session: SystemSession, purpose: str, identifier: UUID, now: datetime) -> AppError:
+    """What to answer for a token that could not be used."""
+    token = await OneTimeTokenRepository(session).of_purpose(identifier, purpose)
+    if token is None:
+        return token_invalid()
+    is_spent = token.consumed_at is not None or token.voided_at is not None
+    return token_used() if is_spent or token.expires_at > now else token_expired()
+
+
+async def judge_code(
+    session: SystemSession, database: Database, purpose: str, canonical: str, code: str, now: datetime
+) -> UUID:
+    """The row whose code this is. The try is paid for and committed before the code is compared.
+
+    400 `token_invalid` for every failure, whatever the address; the fifth wrong code voids the token.
+    """
+    async with remembered(session, database) as own:
+        tried = await OneTimeTokenRepository(own).pay_attempt(purpose, canonical, now, now - CODE_LIFETIME)
+    if tried is None:
+        raise token_invalid()
+    identifier, attempts = tried
+    if not code_matches(key_ring(), purpose, identifier, code):
+        if attempts >= MOST_ATTEMPTS:
+            async with remembered(session, database) as own:
+                await OneTimeTokenRepository(own).void(identifier, now)
+        raise token_invalid()
+    return identifier
+
+
+def verifier_fits(code_verifier: str, code_challenge: str | None) -> bool:
+    """Whether a PKCE verifier belongs to a stored S256 challenge (RFC 7636, 4.6)."""
+    digest = encode_base64url(hashlib.sha256(code_verifier.encode()).digest())
+    return code_challenge is not None and hmac.compare_digest(digest, code_challenge)

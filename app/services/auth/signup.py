@@ -1,0 +1,122 @@
+"""Owns sign-up: one answer and one hash whatever the address, and an account only where there was none."""
+
+import re
+import secrets
+import unicodedata
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends
+
+from app.core import clock
+from app.core.config import get_settings
+from app.core.database import DatabaseOf, Unscoped
+from app.core.errors import FieldError, Forbidden, Invalid
+from app.core.events import emit
+from app.core.ids import uuid7
+from app.core.mail_addresses import MailAddress, parse_address
+from app.core.passwords import hash_password, password_problems
+from app.models.auth import User
+from app.models.team import Organization, TeamMember
+from app.repositories.auth import PeopleRepository
+from app.schemas.auth import ConfirmationSent, SignUp
+from app.services.auth.events import ConfirmationRequested, SignedUp, SignupRepeated
+from app.services.auth.mail_limit import MailLimits
+from app.services.auth.one_time_tokens import EMAIL_CONFIRM, issue_for_person
+
+PERSONAL_NAMES = {"fr": "Espace personnel", "en": "Personal workspace"}
+
+
+class SignUpService:
+    """Makes accounts."""
+
+    def __init__(self, session: Unscoped, database: DatabaseOf, mails: MailLimits) -> None:
+        self.session = session
+        self.database = database
+        self.mails = mails
+
+    async def sign_up(self, body: SignUp) -> ConfirmationSent:
+        """Make an account that is to be confirmed by mail; the answer never says whether the address had one.
+
+        403 `signup_closed`, 422 `password_rejected`. Only the newest sign-up of an open address counts.
+        """
+        if get_settings().signups != "open":
+            raise Forbidden("signup_closed", "This service does not take new accounts at the moment.")
+        address = parse_address(body.email)
+        refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
+        is_known = await self._is_known(address.canonical)
+        is_allowed = not is_known or await self.mails.allows(address.canonical)
+        is_mailed = is_known and await self.mails.allows_notice(address.canonical)
+        hashed = await hash_password(body.password)
+        if is_allowed:
+            await self._write(body, address, hashed, is_mailed=is_mailed)
+        return ConfirmationSent()
+
+    async def _is_known(self, canonical: str) -> bool:
+        async with self.database.system(autocommit=True) as session:
+            return await PeopleRepository(session).by_address(canonical) is not None
+
+    async def _write(self, body: SignUp, address: MailAddress, hashed: str, *, is_mailed: bool) -> None:
+        now = clock.now()
+        people = PeopleRepository(self.session)
+        is_new = await people.insert(uuid7(), email=address.address, canonical=address.canonical, now=now)
+        user = await people.by_address(address.canonical, lock=True)
+        assert user is not None  # noqa: S101 - inserted just now, or the row that stood in the way
+        if not is_new and (user.email_confirmed_at is not None or user.status != "active"):
+            await emit(self.session, SignupRepeated(user_id=user.id), private={"is_mailed": is_mailed})
+            return
+        await people.set_profile(
+            user.id, full_name=body.full_name, company=body.company, locale=body.locale, now=now
+        )
+        await people.set_password(user.id, hashed, now)
+        if is_new:
+            await self._give_home(people, user, body, now)
+            await emit(self.session, SignedUp(user_id=user.id, method="password"))
+        await request_confirmation(self.session, user, now, code_challenge=body.code_challenge)
+
+    async def _give_home(self, people: PeopleRepository, user: User, body: SignUp, now: datetime) -> None:
+        """The personal organisation that everybody has and owns."""
+        name = body.company or body.full_name or PERSONAL_NAMES[body.locale]
+        organization = Organization(
+            id=uuid7(), name=name, slug=new_slug(name), kind="personal", created_by=user.id
+        )
+        owner = TeamMember(
+            organization_id=organization.id,
+            id=uuid7(),
+            user_id=user.id,
+            role="owner",
+            source="signup",
+            joined_at=now,
+        )
+        await people.add_owned_organization(organization, owner)
+
+
+async def request_confirmation(
+    session: Unscoped, user: User, now: datetime, *, code_challenge: str | None
+) -> None:
+    """Void the open confirmation of a locked account and have a new one mailed."""
+    token_id = await issue_for_person(session, EMAIL_CONFIRM, user, now, code_challenge=code_challenge)
+    await emit(session, ConfirmationRequested(user_id=user.id), private={"token_id": token_id})
+
+
+def refuse_weak_password(password: str, *, email: str, full_name: str | None) -> None:
+    """422 `password_rejected` with every reason, before anything is hashed."""
+    found = password_problems(
+        password, email=email, full_name=full_name, minimum=get_settings().password_min_length
+    )
+    if found:
+        raise Invalid(
+            "password_rejected",
+            "Choose another password; see `errors`.",
+            errors=[FieldError("/password", problem.code, problem.detail) for problem in found],
+        )
+
+
+def new_slug(name: str) -> str:
+    """A readable part of an address, made unique by 40 random bits."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
+    return f"{words or 'org'}-{secrets.token_hex(5)}"
+
+
+SignUps = Annotated[SignUpService, Depends()]

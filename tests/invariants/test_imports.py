@@ -1,0 +1,176 @@
+"""Invariant: who may import and call what, as one table.
+
+A line of the table names what is restricted, who may do it all the same and why, and what to do instead.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.invariants.source import Source, judge, sources
+
+Finder = Callable[[Source], Iterator[tuple[int, str]]]
+
+
+def importing(pattern: str) -> Finder:
+    """Imports whose dotted name (`sqlalchemy.select`) is the pattern, or begins with it and a dot."""
+    wanted = re.compile(rf"(?:{pattern})(?:\..*)?")
+
+    def find(source: Source) -> Iterator[tuple[int, str]]:
+        for line, module, name in source.imports():
+            whole = f"{module}.{name}" if name else module
+            if wanted.fullmatch(whole):
+                yield line, f"imports {whole}"
+
+    return find
+
+
+def calling(pattern: str) -> Finder:
+    """Calls whose dotted name (`self.session.execute`) is the pattern."""
+    wanted = re.compile(pattern)
+
+    def find(source: Source) -> Iterator[tuple[int, str]]:
+        return ((line, f"calls {name}()") for line, name in source.calls() if wanted.fullmatch(name))
+
+    return find
+
+
+def touching(pattern: str) -> Finder:
+    """Attributes whose dotted name (`os.environ`) is the pattern."""
+    wanted = re.compile(pattern)
+
+    def find(source: Source) -> Iterator[tuple[int, str]]:
+        return ((line, f"uses {name}") for line, name in source.attributes() if wanted.fullmatch(name))
+
+    return find
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that only a few files may do."""
+
+    name: str
+    find: tuple[Finder, ...]
+    advice: str
+    allowed: Mapping[str, str] = field(default_factory=dict)
+    outside: tuple[str, ...] = ()
+    """Folders whose very purpose it is; they are not searched."""
+
+    def offences(self, source: Source) -> Iterator[tuple[str, int, str]]:
+        if not source.path.startswith(self.outside):
+            for find in self.find:
+                yield from ((source.path, line, what) for line, what in find(source))
+
+
+SQL = r"sqlalchemy(?:\.orm|\.dialects\.postgresql)?"
+
+RULES = (
+    Rule(
+        "sql_verbs",
+        (
+            importing(rf"{SQL}\.(?:select|insert|update|delete)"),
+            calling(
+                r".*\b(?:session|connection)\.(?:execute|scalar|scalars|stream|stream_scalars|get|get_one)"
+            ),
+        ),
+        "ask the repository of the area for it",
+        {
+            "app/core/access.py": "The one statement that makes a Principal.",
+            "app/core/database.py": "It owns sessions, the row guard and the transaction's clock.",
+            "app/core/events.py": "emit() writes the outbox, and core has no repositories.",
+            "app/core/idempotency.py": "It keeps its records in the transaction of the change.",
+            "app/core/paging.py": "It fetches a page of the statement that a repository made.",
+        },
+        outside=("app/repositories/",),
+    ),
+    Rule(
+        "raw_sql",
+        (importing(rf"{SQL}\.text"), touching(r".*\.__table__"), calling(r".*\.(?:exec_driver_sql|text)")),
+        "the row guard does not see it, so use an ORM statement",
+        {
+            "app/core/access.py": "The one statement that makes a Principal runs before there is an owner.",
+            "app/core/database.py": "act_as() sets variables of the transaction.",
+            "app/core/events.py": "The outbox belongs to nobody; the guard refuses ORM inserts.",
+            "app/core/idempotency.py": "The records belong to nobody; their owner is part of the key.",
+        },
+        outside=("app/models/",),
+    ),
+    Rule(
+        "unscoped_sessions",
+        (
+            importing(r"app\.core\.database\.(?:SystemSession|Unscoped|DatabaseOf|system_session)"),
+            calling(r".*\b_?database\.(?:system|transaction)"),
+        ),
+        "use the Owner session",
+        {
+            "app/core/access.py": "It looks up the session and the membership before there is an owner.",
+            "app/jobs/": "A job acts for nobody, and names whose rows it is about.",
+            "app/services/auth/": "Before sign-in there is no owner; people have several organisations.",
+        },
+    ),
+    Rule(
+        "http_exception",
+        (importing(r"(?:fastapi|starlette)(?:\.exceptions)?\.HTTPException"),),
+        "raise an AppError from app.core.errors",
+        {"app/core/errors.py": "Its handler renders what the framework's own router refuses."},
+    ),
+    Rule(
+        "background_tasks",
+        (
+            importing(r"fastapi\.BackgroundTasks|(?:fastapi|starlette)\.background"),
+            calling(r"asyncio\.(?:create_task|ensure_future)"),
+        ),
+        "it vanishes with the process, so emit an event",
+    ),
+    Rule(
+        "base_http_middleware",
+        (importing(r"(?:starlette|fastapi)\.middleware\.base"), calling(r"app\.middleware")),
+        "it costs as much as a whole request, so write a pure ASGI layer",
+    ),
+    Rule(
+        "environment",
+        (importing(r"os\.(?:environ|getenv|getenvb)"), touching(r"os\.(?:environ|environb|getenv)")),
+        "make it a field of Settings in app/core/config.py",
+    ),
+    Rule(
+        "the_time",
+        (
+            calling(r"(?:.*\.)?datetime\.(?:now|utcnow|today|utcfromtimestamp)"),
+            calling(r"(?:.*\.)?date\.today"),
+            calling(r"time\.(?:time|time_ns|localtime|gmtime)"),
+        ),
+        "ask app.core.clock.now(), which is aware and can be moved by tests",
+        {"app/core/clock.py": "It owns the clock."},
+    ),
+    Rule("printing", (calling(r"print"), calling(r"sys\.std(?:out|err)\.write")), "log it by structlog"),
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_rule_when_every_file_is_read(rule: Rule) -> None:
+    assert len(sources()) > 60
+    found = [item for source in sources() for item in rule.offences(source)]
+    wrong = judge(found, rule.allowed, rule.advice)
+    assert not wrong, "\n".join(wrong)
+
+
+OFFENCES = {
+    "sql_verbs": "from sqlalchemy import select\nawait self.session.execute(x)",
+    "raw_sql": "from sqlalchemy import text\nOrder.__table__",
+    "unscoped_sessions": "from app.core.database import SystemSession\nself.database.transaction()",
+    "http_exception": "from fastapi import HTTPException\nimport starlette.exceptions\n"
+    "from starlette.exceptions import HTTPException",
+    "background_tasks": "from fastapi import BackgroundTasks\nimport starlette.background",
+    "base_http_middleware": "from starlette.middleware.base import BaseHTTPMiddleware\napp.middleware('http')",
+    "environment": "import os\nos.environ['X']\nos.getenv('X')",
+    "the_time": "from datetime import datetime\ndatetime.now()\nimport datetime\ndatetime.date.today()",
+    "printing": "print(1)\nsys.stderr.write('x')",
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_rule_when_a_service_breaks_it(rule: Rule) -> None:
+    source = Source.of("app/services/example.py", OFFENCES[rule.name])
+    assert len(list(rule.offences(source))) == 2
