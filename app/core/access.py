@@ -172,14 +172,15 @@ async def authenticate(request: Request, marker: Marker) -> Principal:
         row = (
             await session.execute(SESSION_SQL, {"session_id": claims.session_id, "asked": asked})
         ).one_or_none()
-        if row is None or row.user_id != claims.user_id or row.revoked_at or row.user_status != "active":
-            raise refused_token("session_revoked", "This session was ended; sign in again.")
-        if row.expires_at <= now or row.last_activity_at + timedelta(seconds=row.idle_seconds) <= now:
-            raise refused_token("session_expired", "This session has expired; sign in again.")
-        permissions = _judge_membership(row, marker, now, settings)
-        if marker.needs_step_up and not _is_recent(row.step_up_at, now, settings):
-            raise step_up_required(settings)
-        if row.last_activity_at < now - ACTIVITY_STEP:
+    if row is None or row.user_id != claims.user_id or row.revoked_at or row.user_status != "active":
+        raise refused_token("session_revoked", "This session was ended; sign in again.")
+    if row.expires_at <= now or row.last_activity_at + timedelta(seconds=row.idle_seconds) <= now:
+        raise refused_token("session_expired", "This session has expired; sign in again.")
+    permissions = _judge_membership(row, marker, now, settings)
+    if marker.needs_step_up and not _is_recent(row.step_up_at, now, settings):
+        raise step_up_required(settings)
+    if row.last_activity_at < now - ACTIVITY_STEP:
+        async with database.transaction() as session:
             await session.execute(
                 TOUCH_SQL, {"session_id": row.id, "now": now, "before": now - ACTIVITY_STEP}
             )

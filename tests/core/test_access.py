@@ -96,7 +96,8 @@ async def test_request_when_the_organization_was_deleted(
 async def test_request_when_the_membership_is_suspended(
     client: AsyncClient, db: SystemSession, alice: Persona, bob: Persona
 ):
-    await change(db, TeamMember, TeamMember.user_id == bob.user_id, status="suspended")
+    here = (TeamMember.user_id == bob.user_id) & (TeamMember.organization_id == alice.organization_id)
+    await change(db, TeamMember, here, status="suspended")
     headers = {**bob.headers, "X-Organization-Id": str(alice.organization_id)}
     assert code(await client.get(ROUTE, headers=headers)) == (403, "membership_suspended")
 
@@ -159,7 +160,8 @@ async def test_role_change_when_the_next_request_comes(
 ):
     body = {"name": "Bag", "price": 1}
     assert (await client.post(ROUTE, headers=bob.headers, json=body)).status_code == 403
-    await change(db, TeamMember, TeamMember.user_id == bob.user_id, role="manager")
+    here = (TeamMember.user_id == bob.user_id) & (TeamMember.organization_id == alice.organization_id)
+    await change(db, TeamMember, here, role="manager")
     assert (await client.post(ROUTE, headers=bob.headers, json=body)).status_code == 201
 
 
