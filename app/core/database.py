@@ -8,10 +8,12 @@ from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
-from sqlalchemy import URL, event, false, func, make_url, select, text
+from sqlalchemy import URL, ClauseElement, Executable, Select, event, false, func, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import ExecutableOption
+from sqlalchemy.sql.selectable import AliasedReturnsRows, SelectBase
 
 from app.core import clock
 from app.core.access import CurrentPrincipal, Principal
@@ -85,7 +87,9 @@ def row_criteria(principal: Principal | None) -> Sequence[ExecutableOption]:
 def _owned_by(organization_id: UUID | None) -> ExecutableOption:
     if organization_id is None:
         return with_loader_criteria(Owned, lambda _: false(), include_aliases=True)
-    return with_loader_criteria(Owned, lambda cls: cls.organization_id == organization_id, include_aliases=True)
+    return with_loader_criteria(
+        Owned, lambda cls: cls.organization_id == organization_id, include_aliases=True
+    )
 
 
 def _personal_to(user_id: UUID | None) -> ExecutableOption:
@@ -101,10 +105,35 @@ def _guard_statement(state: ORMExecuteState) -> None:
     mapper = state.bind_mapper
     if (state.is_update or state.is_delete) and mapper and issubclass(mapper.class_, Reference | Shared):
         raise ForeignRowError(f"{mapper.class_.__name__} is not written in bulk through an OwnerSession")
+    _refuse_nameless(state.statement)
     info = state.session.info
     if "criteria" not in info:
         info["criteria"] = row_criteria(info.get("principal"))
     state.statement = state.statement.options(*info["criteria"])  # type: ignore[attr-defined]
+
+
+def _refuse_nameless(statement: Executable) -> None:
+    """Refuse a SELECT that uses a class's columns where SQLAlchemy sees no class, and so adds no owner.
+
+    `select(func.count()).where(and_(Order.id == x, …))` is one; with `.select_from(Order)` it is seen.
+    """
+    for element in visitors.iterate(cast("ClauseElement", statement)):
+        if isinstance(element, Select) and not element._propagate_attrs and _uses_class(element):
+            raise ForeignRowError(
+                "a SELECT names no class: add .select_from(Model), so that its owner is known"
+            )
+
+
+def _uses_class(statement: Select[Any]) -> bool:
+    """Whether a mapped column stands in this SELECT itself, and not only in one inside it."""
+    waiting = list(statement.get_children())
+    while waiting:
+        element = waiting.pop()
+        if "parententity" in element._annotations:
+            return True
+        if not isinstance(element, SelectBase | AliasedReturnsRows):
+            waiting.extend(element.get_children())
+    return False
 
 
 @event.listens_for(_OwnerSyncSession, "before_flush")
@@ -152,7 +181,9 @@ class Database:
         request_id: str | None = None,
     ) -> SystemSession:
         """A session that sees every row. `principal` is only the actor that events and history name."""
-        return SystemSession(**self._bind(autocommit), info={"principal": principal, "request_id": request_id})
+        return SystemSession(
+            **self._bind(autocommit), info={"principal": principal, "request_id": request_id}
+        )
 
     @asynccontextmanager
     async def transaction(

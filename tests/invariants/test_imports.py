@@ -163,7 +163,7 @@ OFFENCES = {
     "http_exception": "from fastapi import HTTPException\nimport starlette.exceptions\n"
     "from starlette.exceptions import HTTPException",
     "background_tasks": "from fastapi import BackgroundTasks\nimport starlette.background",
-    "base_http_middleware": "from starlette.middleware.base import BaseHTTPMiddleware\napp.middleware('http')",
+    "base_http_middleware": "import starlette.middleware.base\napp.middleware('http')",
     "environment": "import os\nos.environ['X']\nos.getenv('X')",
     "the_time": "from datetime import datetime\ndatetime.now()\nimport datetime\ndatetime.date.today()",
     "printing": "print(1)\nsys.stderr.write('x')",
