@@ -27,6 +27,7 @@ from app.schemas.products import (
     ProductUpdate,
     StockAdjust,
 )
+from app.services.orders.settings import OrderSettingsService
 from app.services.products.customization import minimum_price
 from app.services.products.events import ProductCreated, ProductDeleted, ProductUpdated, facts_of
 from app.services.products.slugs import free_slug, slug_of
@@ -35,8 +36,13 @@ from app.services.products.stock import StockService
 SLUG_TRIES = 20
 """So many products of one name at most may be created at the same moment."""
 
-SLUG_TAKEN = Conflict("slug_taken", "Another product has this slug; choose another one.")
-translate_constraint("products_slug", SLUG_TAKEN)
+
+def slug_taken() -> Conflict:
+    """409 for a slug that another product has."""
+    return Conflict("slug_taken", "Another product has this slug; choose another one.")
+
+
+translate_constraint("products_slug", slug_taken())
 translate_constraint("products_sku", Conflict("sku_taken", "Another product has this SKU."))
 translate_constraint(
     "products_external_ref", Conflict("external_ref_taken", "Another product stands for this reference.")
@@ -99,7 +105,8 @@ class ProductService:
         """
         currency = body.currency
         if currency is None:
-            currency = "EUR"
+            settings = await OrderSettingsService(self.session, self.principal).get()
+            currency = settings.currency
         _check_currency(currency)
         options = dump_options(body.options)
         _check_price(body.price, options)
@@ -199,7 +206,7 @@ class ProductService:
             product = Product(id=uuid7(), slug=made, **values)
             if await self.products.add_unless_slug_taken(product):
                 return product
-        raise SLUG_TAKEN
+        raise slug_taken()
 
     def _changed(self, product: Product, body: ProductUpdate) -> dict[str, Any]:
         """The sent fields whose value is another one than the product's."""

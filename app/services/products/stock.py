@@ -18,11 +18,17 @@ from app.services.products.events import ProductOutOfStock, ProductStockLow, Sto
 MAX_ALERTS = 1000
 """So many products at most are reported by one verification."""
 
-OUT_OF_RANGE = Conflict(
-    "stock_out_of_range", f"A product has at most {MAX_STOCK} pieces on hand, and as many held; send less."
-)
-translate_constraint("products_stock", OUT_OF_RANGE)
-translate_constraint("products_reserved", OUT_OF_RANGE)
+
+def stock_out_of_range() -> Conflict:
+    """409 for more pieces than are counted."""
+    return Conflict(
+        "stock_out_of_range",
+        f"A product has at most {MAX_STOCK} pieces on hand, and as many held; send less.",
+    )
+
+
+translate_constraint("products_stock", stock_out_of_range())
+translate_constraint("products_reserved", stock_out_of_range())
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,7 @@ class StockService:
             raise Conflict("stock_changed", "The stock is another one; read it again.", stock=product.stock)
         stock = to if to is not None else product.stock + (delta or 0)
         if abs(stock) > MAX_STOCK:
-            raise OUT_OF_RANGE
+            raise stock_out_of_range()
         if not product.allow_backorder and stock < product.reserved:
             raise Conflict(
                 "stock_below_reserved",
