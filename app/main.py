@@ -6,18 +6,25 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import app.models.registry  # noqa: F401 - the row guard must know every table
-
-from app.core import errors, http, idempotency
+from app.core import errors, http, idempotency, openapi
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
 from app.core.limits import Limiter
+from app.jobs.worker import Worker
 from app.routers import ROUTERS
 
 
 def create_app(database: Database | None = None) -> FastAPI:
-    """The service over `database`, or over the one that the settings name."""
+    """The service over `database`, or over the one that the settings name once it is started."""
     settings = get_settings()
-    app = FastAPI(title="Luneo API", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # A redirect would take the Host header's word for where we are.
+        generate_unique_id_function=openapi.operation_id,
+        lifespan=lifespan,
+    )
     app.state.database = database
     app.state.limiter = Limiter(settings.redis_url)
     idempotency.install(app)
@@ -25,6 +32,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    openapi.install(app)
     return app
 
 
@@ -32,17 +40,19 @@ def create_app(database: Database | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open what the process needs, and close it in the opposite order."""
     settings = get_settings()
-    is_ours = app.state.database is None
-    if is_ours:
+    if app.state.database is None:
         if settings.database_url is None:
             raise RuntimeError("start the service with `python -m app serve`, or set DATABASE_URL")
         app.state.database = Database(
             create_engine(settings.database_url, pool_size=settings.database_pool_size)
         )
+    worker = Worker(app.state.database, settings) if settings.worker == "inline" else None
+    if worker is not None:
+        await worker.start()
     try:
         yield
     finally:
+        if worker is not None:
+            await worker.stop()
         await app.state.limiter.close()
-        if is_ours:
-            await app.state.database.dispose()
-            app.state.database = None
+        await app.state.database.dispose()

@@ -4,7 +4,7 @@ import base64
 import secrets
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["console", "json"] = Field("console", description="`json` for machines.")
     metrics_token: str | None = Field(None, description="Bearer token of `/metrics`; unset: 404.")
+    prometheus_multiproc_dir: Path | None = Field(
+        None,
+        description="Where the processes of one machine keep their metrics together; emptied by `serve`.",
+    )
 
     signups: Literal["open", "invited", "closed"] = Field("open", description="Who may sign up.")
     platform_staff_ids: WordList = Field([], description="User ids of the platform's staff.")
@@ -137,7 +141,9 @@ class Settings(BaseSettings):
             except ValueError:
                 raw = b""
             if len(raw) < 32 or len(set(raw)) < 8 or secret.lower() in PLACEHOLDERS:
-                raise ValueError("SECRET_KEYS holds a placeholder; make one with `python -m app doctor --new-key`")
+                raise ValueError(
+                    "SECRET_KEYS holds a placeholder; make one with `python -m app doctor --new-key`"
+                )
         if self.metrics_token is not None and (
             len(self.metrics_token) < 16 or self.metrics_token.lower() in PLACEHOLDERS
         ):
@@ -178,4 +184,14 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """The settings of this process, read once."""
-    return Settings()
+    return Settings(**_from_command_line)
+
+
+_from_command_line: dict[str, Any] = {}
+
+
+def use_settings(**values: Any) -> Settings:
+    """Let values of the command line, or of the embedded database, win over the environment."""
+    _from_command_line.update(values)
+    get_settings.cache_clear()
+    return get_settings()

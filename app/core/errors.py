@@ -1,4 +1,4 @@
-"""Errors: the AppError family, its rendering as problem+json (RFC 9457) and its place in the OpenAPI document."""
+"""Errors: the AppError family, its rendering as problem+json (RFC 9457) and its place in the document."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from app.core.routes import allowed_methods
 
 logger = structlog.get_logger(__name__)
 
@@ -86,7 +88,9 @@ class NotFound(AppError):
 
     status = 404
 
-    def __init__(self, code: str = "not_found", detail: str = "There is no such resource.", **more: Any) -> None:
+    def __init__(
+        self, code: str = "not_found", detail: str = "There is no such resource.", **more: Any
+    ) -> None:
         super().__init__(code, detail, **more)
 
 
@@ -94,6 +98,12 @@ class Conflict(AppError):
     """409: the present state does not allow it."""
 
     status = 409
+
+
+class MethodNotAllowed(AppError):
+    """405: the address exists and does not know that method."""
+
+    status = 405
 
 
 class Gone(AppError):
@@ -108,6 +118,18 @@ class PreconditionFailed(AppError):
     status = 412
 
 
+class BodyTooLarge(AppError):
+    """413: the body is larger than the route takes."""
+
+    status = 413
+
+
+class UnsupportedMediaType(AppError):
+    """415: the body is not of a type that the route reads."""
+
+    status = 415
+
+
 class Invalid(AppError):
     """422: the content is not valid."""
 
@@ -120,25 +142,39 @@ class TooManyRequests(AppError):
     status = 429
 
 
+class Defect(AppError):
+    """500: a fault of ours. Nobody raises it; it is what an error that nobody foresaw is rendered as."""
+
+    status = 500
+
+
 class Unavailable(AppError):
     """503: something that is needed is down or not configured."""
 
     status = 503
 
 
+class Fault(BaseModel):
+    """One fault in what was sent."""
+
+    pointer: str = Field(description="JSON pointer into the body, or to the name of the parameter.")
+    code: str = Field(description="Stable name of the fault.")
+    detail: str = Field(description="What to do, in a sentence.")
+
+
 class Problem(BaseModel):
-    """The shape of every error answer."""
+    """Every error answer (RFC 9457). Some codes carry further members, which their route describes."""
 
     model_config = ConfigDict(extra="allow")
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    request_id: str | None
-    errors: list[dict[str, str]] = []
+    type: str = Field(description="Address of the code's description.")
+    title: str = Field(description="The phrase of the status.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened and what to do next, in a sentence.")
+    instance: str = Field(description="The path that was asked for.")
+    code: str = Field(description="Stable name of the error; write your program against this.")
+    request_id: str = Field(description="The request in our logs; quote it when you ask for help.")
+    errors: list[Fault] = Field(description="The single faults of a 422.")
 
 
 def version_mismatch(version: int) -> PreconditionFailed:
@@ -201,9 +237,7 @@ def from_database(error: DBAPIError) -> AppError | None:
     if isinstance(error, IntegrityError) and (known := CONSTRAINTS.get(constraint_name(error) or "")):
         return known
     if state in BUSY_STATES:
-        return Unavailable(
-            "busy", "Too many changes of the same data at once; repeat the request.", headers={"Retry-After": "1"}
-        )
+        return Unavailable("busy", "Too many changes of the same data at once; repeat.", headers=SOON)
     if error.connection_invalidated or state.startswith(DOWN_CLASSES):
         return database_unavailable()
     if state.startswith(BAD_VALUE_CLASSES):
@@ -211,31 +245,37 @@ def from_database(error: DBAPIError) -> AppError | None:
     return None
 
 
+SOON = {"Retry-After": "2"}
+
 UNREACHABLE = (PoolTimeout, ConnectionError, FileNotFoundError, TimeoutError)
 """What connecting raises while PostgreSQL is away: refused, no socket, no answer, no free connection."""
 
 
 def database_unavailable() -> Unavailable:
     """The answer while PostgreSQL cannot be reached."""
-    return Unavailable(
-        "database_unavailable", "The database is not reachable; try again.", headers={"Retry-After": "2"}
-    )
+    return Unavailable("database_unavailable", "The database is not reachable; try again.", headers=SOON)
+
+
+def problem(error: AppError, *, instance: str = "", request_id: str = "") -> dict[str, Any]:
+    """The members of an error answer; the OpenAPI document's examples are made by it, too."""
+    return {
+        "type": f"https://docs.luneo.app/problems/{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": instance,
+        "code": error.code,
+        "request_id": request_id,
+        "errors": [item.as_dict() for item in error.errors],
+        **error.extensions,
+    }
 
 
 def render(request: Request, error: AppError) -> JSONResponse:
     """The problem+json answer of an error."""
-    status = HTTPStatus(error.status)
-    body: dict[str, Any] = {
-        "type": f"https://docs.luneo.app/problems/{error.code}",
-        "title": status.phrase,
-        "status": error.status,
-        "detail": error.detail,
-        "instance": request.url.path,
-        "code": error.code,
-        "request_id": request.scope.get("luneo.request_id"),
-        "errors": [item.as_dict() for item in error.errors],
-        **error.extensions,
-    }
+    scope = request.scope
+    # Not `request.url`, which is built from the Host header and fails where that is garbage.
+    body = problem(error, instance=scope["path"][:2000], request_id=scope.get("luneo.request_id") or "")
     headers = {"Cache-Control": "no-store", **error.headers}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers.setdefault("WWW-Authenticate", "Bearer")
@@ -244,49 +284,61 @@ def render(request: Request, error: AppError) -> JSONResponse:
 
 def _is_json(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
 
 
 def _pointer(location: Sequence[int | str]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+    """The JSON pointer of a place. Names in it may be the caller's own, so each is cut to a sane length."""
+    return "".join("/" + str(part)[:100].replace("~", "~0").replace("/", "~1") for part in location[:32])
 
 
-PYDANTIC_CODES = {"missing": "required", "extra_forbidden": "extra_forbidden"}
+PYDANTIC_CODES = {"missing": "required", "value_error": "invalid"}
+"""pydantic's names of faults that are ours under another name; the rest is good as it is."""
+
+PYDANTIC_DETAILS = {"union_tag_invalid": "This is not one of the known kinds."}
+"""Sentences in place of those of pydantic that would repeat what was sent."""
 
 
-def from_validation(error: RequestValidationError, content_type: str = "application/json") -> AppError:
+def _fault(item: Mapping[str, Any]) -> FieldError:
+    detail = PYDANTIC_DETAILS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
+    return FieldError(_pointer(item["loc"][1:]), PYDANTIC_CODES.get(item["type"], item["type"]), detail[:500])
+
+
+def from_validation(error: RequestValidationError, content_type: str) -> AppError:
     """422 with a pointer for each fault; a path id that is none is the 404 of a thing that is not there."""
     found = error.errors()
-    if any(item["loc"] == ("body",) for item in found) and not _is_json(content_type):
-        unsupported = AppError("unsupported_media_type", HTTP_CODES[415][1])
-        unsupported.status = 415  # type: ignore[misc]  # only here
-        return unsupported
+    is_sent = any(item["loc"] == ("body",) and item["type"] != "missing" for item in found)
+    if is_sent and not _is_json(content_type):
+        return UnsupportedMediaType("unsupported_media_type", "Send JSON as `application/json`.")
     if any(item["loc"] and item["loc"][0] == "path" for item in found):
         return NotFound()
     if any(item["type"] == "json_invalid" for item in found):
         return BadRequest("malformed_json", "The body is not valid JSON.")
-    faults = [
-        FieldError(_pointer(item["loc"][1:]), PYDANTIC_CODES.get(item["type"], item["type"]), str(item["msg"]))
-        for item in found[:100]
-    ]
-    return Invalid("validation_error", "Some of what was sent is not valid; see `errors`.", errors=faults)
-
-
-HTTP_CODES = {
-    400: ("malformed_request", "The request is malformed."),
-    404: ("not_found", "There is no such address."),
-    405: ("method_not_allowed", "This address does not know that method; see `Allow`."),
-    413: ("body_too_large", "The body is larger than allowed."),
-    415: ("unsupported_media_type", "Send JSON with `Content-Type: application/json`."),
-}
+    return Invalid(
+        "validation_error",
+        "Some of what was sent is not valid; see `errors`.",
+        errors=[_fault(item) for item in found[:100]],
+    )
 
 
 def from_http(error: StarletteHTTPException) -> AppError:
-    """What Starlette's router itself refuses (404, 405), in our words."""
-    code, detail = HTTP_CODES.get(error.status_code, HTTP_CODES[400])
-    answer = AppError(code, detail, headers=dict(error.headers or {}))
-    answer.status = error.status_code  # type: ignore[misc]  # the router decides the status here
-    return answer
+    """What the framework refuses, in our words: no such address or method, a body that cannot be read."""
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            return NotFound(detail="There is no such address.", headers=headers)
+        case 405:
+            return MethodNotAllowed(
+                "method_not_allowed", "This address does not know that method; see `Allow`.", headers=headers
+            )
+        case 413:
+            # What is left of the body is not read, so the connection cannot serve another request.
+            headers["Connection"] = "close"
+            return BodyTooLarge("body_too_large", str(error.detail), headers=headers)
+        case _:
+            return BadRequest("malformed_request", "The body cannot be read.", headers=headers)
 
 
 def to_app_error(error: Exception, content_type: str = "application/json") -> AppError:
@@ -302,18 +354,34 @@ def to_app_error(error: Exception, content_type: str = "application/json") -> Ap
     if isinstance(error, UNREACHABLE):
         return database_unavailable()
     logger.error("unhandled_error", exc_info=error)
-    defect = AppError("internal_error", "Something went wrong on our side; it was recorded.")
-    defect.status = 500  # type: ignore[misc]  # the only error without a class: nobody raises it
-    return defect
+    return Defect("internal_error", "Something went wrong on our side; it was recorded.")
+
+
+def _with_methods(request: Request, answer: AppError, error: Exception) -> AppError:
+    """Say every method of the address in a 405.
+
+    The router names those of the first route only, and a path such as `/list` is met by `/{id}` with a method
+    that only ids know: there it is no unknown id but an unknown method.
+    """
+    is_bad_id = isinstance(error, RequestValidationError) and answer.status == 404
+    if answer.status != 405 and not is_bad_id:
+        return answer
+    allowed = allowed_methods(request.app, request.scope["path"])
+    if is_bad_id and request.method in allowed:
+        return answer
+    unknown_method = from_http(StarletteHTTPException(405))
+    unknown_method.headers["Allow"] = ", ".join(sorted(allowed))
+    return unknown_method
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
     """The one handler of every error."""
-    return render(request, to_app_error(error, request.headers.get("content-type", "")))
+    answer = to_app_error(error, request.headers.get("content-type", ""))
+    return render(request, _with_methods(request, answer, error))
 
 
 def install(app: FastAPI) -> None:
     """Render every error of the application by `handle`."""
-    # What is not listed here is caught by the outermost layer (core/http.py), so that even a 500 has its headers.
+    # What is not listed here is caught by a layer (core/http.py), so that even a 500 has its headers.
     for kind in (AppError, RequestValidationError, StarletteHTTPException, DBAPIError, PoolTimeout, OSError):
         app.add_exception_handler(kind, handle)

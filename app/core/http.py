@@ -1,36 +1,51 @@
-"""What happens around every request, as pure ASGI layers: its id, log line, metrics, headers and largest body."""
+"""What happens around every request, as pure ASGI layers: its id, log line, metrics, headers, body limit."""
 
+import logging
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException as StarletteHTTPException  # noqa: TID251 - see _too_large
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import errors
 from app.core.config import Settings
 from app.core.limits import limit_headers
-from app.core.metrics import HTTP_DURATION, HTTP_REQUESTS
+from app.core.limits.routes import STATES
+from app.core.metrics import count_request
 
 logger = structlog.get_logger("luneo.access")
+level_of = logging.getLogger("luneo.access")
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACE_PARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+"""W3C Trace Context, version 00; ids of zeros only are invalid."""
+
 MAX_BODY = 1024 * 1024
+"""Bytes of a body, unless the route says `body_up_to(…)`."""
+
+BODY_LIMIT = "luneo.body_limit"
+"""Where the scope of a request keeps the limit of its body when it is not MAX_BODY."""
 
 CORS_HEADERS = [
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
     "X-API-Key",
     "X-Device-Key",
     "X-Organization-Id",
     "X-Request-Id",
+    "traceparent",
 ]
 EXPOSED_HEADERS = [
+    "Content-Disposition",
     "Deprecation",
     "ETag",
     "Idempotency-Replayed",
@@ -38,10 +53,12 @@ EXPOSED_HEADERS = [
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "WWW-Authenticate",
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
     "X-Request-Id",
+    "traceparent",
 ]
 
 
@@ -54,7 +71,7 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
 
 
 class RequestLayer:
-    """The outermost layer: names the request, answers what nobody caught, adds headers, counts and logs."""
+    """The outermost layer: names the request, adds the headers that every answer has, counts and logs."""
 
     def __init__(self, app: ASGIApp, *, is_production: bool) -> None:
         self.app = app
@@ -66,121 +83,159 @@ class RequestLayer:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        scope["luneo.request_id"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
         began = time.perf_counter()
+        parent = _name(scope)
         status = 500
-        has_started = False
+        is_stream = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status, has_started
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
-                status, has_started = message["status"], True
-                message["headers"] = [*message["headers"], *self._headers(scope, message["headers"])]
+                status = message["status"]
+                present = dict(message["headers"])
+                is_stream = present.get(b"content-type", b"").startswith(b"text/event-stream")
+                message["headers"] = [*message["headers"], *self._headers(scope, present, parent)]
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_headers)
-        except Exception as error:
-            if has_started:
-                raise
-            answer = await errors.handle(Request(scope), error)
-            await answer(scope, receive, send_with_headers)
         finally:
-            self._record(scope, status, time.perf_counter() - began)
+            _record(scope, status, time.perf_counter() - began, is_stream=is_stream)
 
-    def _headers(self, scope: Scope, present: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        added = [*self.always, (b"x-request-id", scope["luneo.request_id"].encode())]
-        trace = header(scope, b"traceparent")
-        if trace is not None and TRACE_PARENT.fullmatch(trace):
-            added.append((b"traceparent", trace))
-        added.extend(limit_headers(scope.get("luneo.limits", [])))
-        if not any(name == b"cache-control" for name, _ in present) and (
+    def _headers(self, scope: Scope, present: dict[bytes, bytes], parent: bytes) -> list[tuple[bytes, bytes]]:
+        added = [
+            *self.always,
+            (b"x-request-id", scope["luneo.request_id"].encode()),
+            (b"traceparent", parent),
+        ]
+        added.extend(limit_headers(scope.get(STATES, ())))
+        if b"cache-control" not in present and (
             header(scope, b"authorization") or header(scope, b"x-api-key")
         ):
             added.append((b"cache-control", b"no-store"))
         return added
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        route = route_template(scope)
-        HTTP_REQUESTS.labels(scope["method"], route, f"{status // 100}xx").inc()
-        HTTP_DURATION.labels(scope["method"], route).observe(seconds)
-        principal = scope.get("state", {}).get("principal")
-        logger.info(
-            "request",
-            method=scope["method"],
-            route=route,
-            status=status,
-            duration_ms=round(seconds * 1000, 1),
-            organization_id=str(principal.organization_id) if principal else None,
-            actor_id=str(principal.actor_id) if principal else None,
-        )
+
+def _name(scope: Scope) -> bytes:
+    """Give the request its id and its trace, its own or the caller's; answers the `traceparent` of our part.
+
+    Without an id of the caller's, the request's id is that of its trace: one thing to look for.
+    """
+    sent = header(scope, b"traceparent")
+    match = TRACE_PARENT.fullmatch(sent) if sent is not None else None
+    trace_id = match[1].decode() if match else secrets.token_hex(16)
+    flags = match[2].decode() if match else "00"
+    asked = header(scope, b"x-request-id")
+    request_id = asked.decode() if asked is not None and REQUEST_ID.fullmatch(asked) else trace_id
+    scope["luneo.request_id"] = request_id
+    scope["luneo.trace_id"] = trace_id
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=trace_id)
+    return f"00-{trace_id}-{secrets.token_hex(8)}-{flags}".encode()
 
 
 def route_template(scope: Scope) -> str:
-    """The path of the matched route with its parameters' names, `-` when none matched: never a raw path."""
-    return getattr(scope.get("route"), "path", None) or "-"
+    """The path of the matched route with its parameters' names, `unmatched` without one: never a raw path."""
+    return getattr(scope.get("route"), "path", None) or "unmatched"
 
 
-def _request_id(scope: Scope) -> str:
-    sent = header(scope, b"x-request-id")
-    if sent is not None and REQUEST_ID.fullmatch(sent):
-        return sent.decode()
-    return secrets.token_hex(16)
+def _record(scope: Scope, status: int, seconds: float, *, is_stream: bool) -> None:
+    """Count the request and write its line."""
+    route = route_template(scope)
+    count_request(scope["method"], route, status, None if is_stream else seconds)
+    if not level_of.isEnabledFor(logging.INFO):
+        return
+    principal = scope.get("state", {}).get("principal")
+    logger.info(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 1),
+        organization_id=str(principal.organization_id) if principal else None,
+        actor_id=str(principal.actor_id) if principal else None,
+    )
+
+
+class ErrorLayer:
+    """Answers what nobody caught, inside the layers that add headers: a browser may read even a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        has_started = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting_send)
+        except Exception as error:
+            if has_started:
+                raise
+            answer = await errors.handle(Request(scope), error)
+            await answer(scope, receive, send)
 
 
 class BodyLimitLayer:
-    """Refuses a body that is larger than allowed, by its declared length or while it is read."""
+    """Refuses a body that is larger than allowed, by its declared length or while it is read.
 
-    def __init__(self, app: ASGIApp, *, limit: int = MAX_BODY) -> None:
+    It judges when the route reads, so that a dependency may have raised the limit; a body that nobody reads
+    is never kept in memory.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         declared = header(scope, b"content-length") or b"0"
-        if not declared.isdigit() or int(declared) > self.limit:
-            await self._refuse(scope, receive, send)
-            return
+        expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         received = 0
-        is_over = False
-        has_started = False
 
         async def counted_receive() -> Message:
-            nonlocal received, is_over
+            nonlocal received
+            limit = scope.get(BODY_LIMIT, MAX_BODY)
+            if expected > limit:
+                raise _too_large(limit)
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit:
-                is_over = True
-                return {"type": "http.disconnect"}
+            if received > limit:
+                raise _too_large(limit)
             return message
 
-        async def send_unless_over(message: Message) -> None:
-            nonlocal has_started
-            if not is_over or has_started:
-                has_started = True
-                await send(message)
+        await self.app(scope, counted_receive, send)
 
-        try:
-            await self.app(scope, counted_receive, send_unless_over)
-        finally:
-            if is_over and not has_started:
-                await self._refuse(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = errors.AppError("body_too_large", f"The body is larger than {self.limit} bytes.")
-        refusal.status = 413  # type: ignore[misc]  # only this layer answers it
-        answer = errors.render(Request(scope), refusal)
-        await answer(scope, receive, send)
+def _too_large(limit: int) -> StarletteHTTPException:
+    # FastAPI lets this class alone through while it reads a body, and makes a 400 of every other.
+    return StarletteHTTPException(413, f"The body is larger than {limit} bytes.")
+
+
+def body_up_to(limit: int) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets the bodies of a route that reads `request.stream()` be `limit` bytes long.
+
+    It has no effect on a route with a body model, whose body is read before any dependency runs.
+    """
+
+    async def raise_limit(request: Request) -> None:
+        request.scope[BODY_LIMIT] = limit
+
+    return raise_limit
 
 
 def install(app: FastAPI, settings: Settings) -> None:
     """Put the layers around the application; the last one added is the outermost."""
     app.add_middleware(BodyLimitLayer)
+    app.add_middleware(ErrorLayer)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,

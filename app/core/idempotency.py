@@ -7,6 +7,7 @@ answer start.
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,8 @@ from app.core.logging import SECRETS
 from app.models.base import Base, Created, System
 
 METHODS = frozenset({"POST", "PUT", "PATCH"})
+KEY = re.compile(r"[!-~]{1,255}")
+"""Visible ASCII: what every client and proxy passes on unchanged."""
 KEPT = timedelta(hours=24)
 SCOPE_KEY = "luneo.idempotency"
 
@@ -74,13 +77,17 @@ class Claim:
 
     async def take(self, session: AsyncSession) -> None:
         """Answer a repeated write at once, refuse one that is still running, or go on as the first."""
-        if not 1 <= len(self.key) <= 255:
-            raise errors.Invalid("idempotency_key_invalid", "`Idempotency-Key` has 1 to 255 characters.")
+        if not KEY.fullmatch(self.key):
+            raise errors.Invalid(
+                "idempotency_key_invalid", "`Idempotency-Key` has 1 to 255 visible characters."
+            )
         self._fingerprint = self.digest.digest()
         self._owner_hash = hashlib.sha256(self._owner().encode()).digest()
         key_hash = self._key_hash()
         lock = int.from_bytes(hashlib.sha256(self._owner_hash + key_hash).digest()[:8], signed=True)
-        one = select(func.pg_try_advisory_xact_lock(cast(literal(lock), BigInteger)).label("is_first")).subquery()
+        one = select(
+            func.pg_try_advisory_xact_lock(cast(literal(lock), BigInteger)).label("is_first")
+        ).subquery()
         record = IdempotencyRecord.__table__
         statement = select(
             one.c.is_first, record.c.fingerprint, record.c.status, record.c.headers, record.c.body
@@ -97,7 +104,8 @@ class Claim:
         if found.fingerprint is not None:
             if found.fingerprint != self._fingerprint:
                 raise errors.Invalid(
-                    "idempotency_key_reused", "This `Idempotency-Key` belongs to another request; use a new one."
+                    "idempotency_key_reused",
+                    "This `Idempotency-Key` belongs to another request; use a new one.",
                 )
             raise Replay(found.status, found.headers, found.body)
         if not found.is_first:
@@ -224,7 +232,10 @@ class IdempotencyMiddleware:
             await claim.keep(start["status"], start["headers"], body)
         except Exception as error:  # noqa: BLE001 - whatever stopped the commit is rendered like any other error
             refusal: Exception = error
-            if isinstance(error, IntegrityError) and errors.constraint_name(error) == "idempotency_records_pkey":
+            if (
+                isinstance(error, IntegrityError)
+                and errors.constraint_name(error) == "idempotency_records_pkey"
+            ):
                 refusal = still_running()
             answer = await errors.handle(Request(claim.scope), refusal)
             await answer(claim.scope, receive, send)

@@ -1,4 +1,7 @@
-"""Logs: structured lines on standard output, for people or for machines, with credentials taken out."""
+"""Logs: structured lines on standard error, for people or for machines, with credentials taken out.
+
+Standard output belongs to what a command was asked for.
+"""
 
 import logging
 import re
@@ -31,15 +34,21 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[Any] = (
-        [structlog.processors.dict_tracebacks, redact, structlog.processors.JSONRenderer()]
+        [structlog.processors.JSONRenderer()]
         if settings.log_format == "json"
-        else [redact, structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # Tracebacks become text here, without the values of variables, and `redact` sees them, too.
+                structlog.processors.format_exc_info,
+                redact,
+                *renderer,
+            ],
         )
     )
     root = logging.getLogger()
@@ -47,7 +56,7 @@ def configure(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     # The access log is ours (core/http.py); uvicorn's would repeat it, with the query string.
     logging.getLogger("uvicorn.access").disabled = True
-    for noisy in ("procrastinate", "alembic", "httpx", "httpcore"):
+    for noisy in ("alembic", "asyncio", "httpcore", "httpx", "procrastinate", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

@@ -2,6 +2,15 @@
 
 from fastapi import APIRouter
 
-from app.routers import auth, products, settings
+from app.routers import auth, docs, health, orders, products, settings
 
-ROUTERS: list[APIRouter] = [auth.router, auth.alias_router, settings.router, products.router]
+ROUTERS: list[APIRouter] = [
+    health.router,
+    docs.router,
+    auth.router,
+    auth.alias_router,
+    settings.router,
+    products.router,
+    orders.router,
+    orders.acts_router,
+]
