@@ -20,7 +20,7 @@ class Exercised:
         async def recorder(scope: Scope, receive: Receive, send: Send) -> None:
             async def note(message: Message) -> None:
                 if message["type"] == "http.response.start" and message["status"] < 400:
-                    path = getattr(scope.get("route"), "path", None)
+                    path = getattr(scope.get("route"), "path_format", None)
                     if path:
                         self.routes.add(f"{scope['method']} {path}")
                 await send(message)
@@ -74,7 +74,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         for method in item
         if method in {"get", "post", "put", "patch", "delete"}
     }
-    missing = sorted(wanted - config.stash[ROUTES])
+    seen = config.stash[ROUTES]
+    missing = sorted(wanted - seen)
     assert len(wanted) > 20
     if missing:
         config.stash[MISSING] = missing
