@@ -11,7 +11,7 @@ from app.core.config import get_settings
 from app.core.database import Database, create_engine
 from app.core.limits import Limiter
 from app.jobs.worker import Worker
-from app.routers import ROUTERS
+from app.routers import ROUTERS, SANDBOX_ROUTERS
 
 
 def create_app(database: Database | None = None) -> FastAPI:
@@ -30,7 +30,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     idempotency.install(app)
     http.install(app, settings)
     errors.install(app)
-    for router in ROUTERS:
+    for router in [*ROUTERS, *(SANDBOX_ROUTERS if settings.has_sandbox else [])]:
         app.include_router(router)
     openapi.install(app)
     return app

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.routers import auth, docs, health, orders, products, settings
+from app.routers import auth, docs, health, orders, products, sandbox, settings
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -14,3 +14,6 @@ ROUTERS: list[APIRouter] = [
     orders.router,
     orders.acts_router,
 ]
+
+SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router]
+"""Pages of development and test."""

@@ -11,7 +11,10 @@ from app.schemas.sandbox import SandboxMails
 from app.services.notifications.sandbox import SandboxMailbox
 
 router = APIRouter(
-    prefix="/sandbox", tags=["sandbox"], dependencies=[Depends(public("a developer's own machine"))]
+    prefix="/sandbox",
+    tags=["sandbox"],
+    dependencies=[Depends(public("a developer's own machine"))],
+    include_in_schema=False,
 )
 
 PAGE = ImmutableSandboxedEnvironment(autoescape=True).from_string(

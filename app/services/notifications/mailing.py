@@ -153,7 +153,7 @@ async def _record(
 
 def _rendered(email: Email) -> OutgoingMail:
     stored = json.loads(_opened(email.variables_sealed or b"", "variables_sealed", email.id))
-    variables = dict(stored["variables"])
+    variables = {**_pages(), **stored["variables"]}
     if stored["link"] is not None:
         link = MailLink(stored["link"]["purpose"], UUID(stored["link"]["token_id"]), stored["link"]["path"])
         variables |= _link_variables(link)
@@ -168,6 +168,17 @@ def _rendered(email: Email) -> OutgoingMail:
         template=email.template_key,
         locale=email.locale,
     )
+
+
+def _pages() -> dict[str, str]:
+    """Pages of the application that every mail may link to."""
+    app_url = get_settings().app_url
+    return {
+        "app_url": app_url,
+        "sign_in_url": f"{app_url}/login",
+        "reset_url": f"{app_url}/forgot-password",
+        "security_url": f"{app_url}/settings/security",
+    }
 
 
 def _link_variables(link: MailLink) -> dict[str, str]:
