@@ -1,0 +1,134 @@
+"""The sequencer: moves committed events from the outbox to the log, in a loop without leader or state."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.core.database import create_engine
+from app.core.events import on_commit
+from app.core.metrics import EVENTS, SEQUENCE_LAG
+from app.repositories.realtime import Turn, lags_of, sequence_once
+
+FULL = 500
+"""What one turn takes at most."""
+
+AT_IT_PAUSE = 0.002
+POKED_PAUSE = 0.003
+FLOORLESS_SECONDS = 2.0
+TURN_SECONDS = 15.0
+BACK_OFF = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+# Each statement of a turn must see what was committed before it, and a batch must not be lost by a crash: its
+# positions would be given again, to other events.
+SETTINGS = (
+    "SET default_transaction_isolation = 'read committed'",
+    "SET statement_timeout = '10s'",
+    "SET synchronous_commit = on",
+)
+
+log = logging.getLogger(__name__)
+
+
+class Floor:
+    """The outbox id up to which all is known to be drained: lower ids are dead rows that a turn steps over.
+
+    Ids are drawn before their transactions commit, so a lower one may show up later. It cannot any more once
+    every transaction has ended that ran when a batch was taken.
+    """
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._pending: tuple[int, int] | None = None
+        self._last_without = time.monotonic()
+
+    def of_turn(self) -> int:
+        """The floor of the next turn: 0 every two seconds, so that no rule on snapshots has to be trusted."""
+        now = time.monotonic()
+        if now - self._last_without >= FLOORLESS_SECONDS:
+            self._last_without = now
+            return 0
+        return self.value
+
+    def note(self, turn: Turn) -> None:
+        """Learn from a turn."""
+        if turn.seen_xmin is None or turn.seen_xmax is None:
+            return
+        if self._pending and turn.seen_xmin >= self._pending[1]:
+            self.value = max(self.value, self._pending[0])
+            self._pending = None
+        if self._pending is None and turn.last_id is not None and turn.taken < FULL:
+            self._pending = (turn.last_id, turn.seen_xmax)
+
+
+class Sequencer:
+    """The loop of one process, over one connection of its own to `url`."""
+
+    def __init__(self, url: str | URL, *, pause: float) -> None:
+        """`pause` is how long an idle sequencer sleeps, in seconds."""
+        self._engine = create_engine(url, pool_size=1, application_name="luneo-sequencer")
+        self._pause = pause
+        self._woken = asyncio.Event()
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Sequence until `stop()`; a lost connection is made again, at growing intervals."""
+        stop_listening = on_commit(self._woken.set)
+        failures = 0
+        try:
+            while not self._is_stopping:
+                try:
+                    async with self._engine.connect() as connection:
+                        await self._follow(connection)
+                        failures = 0
+                except Exception as error:
+                    await self._engine.dispose()
+                    pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
+                    failures += 1
+                    log.warning("The sequencer tries again in %.1f s: %s", pause, error)
+                    await self._rest(pause)
+        finally:
+            stop_listening()
+            await self._engine.dispose()
+
+    def stop(self) -> None:
+        """Let `run` return after its present turn."""
+        self._is_stopping = True
+        self._woken.set()
+
+    async def _follow(self, connection: AsyncConnection) -> None:
+        """Take turns over one connection."""
+        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for statement in SETTINGS:
+            await connection.execute(text(statement))
+        floor = Floor()
+        while not self._is_stopping:
+            self._woken.clear()
+            async with asyncio.timeout(TURN_SECONDS):
+                turn = await sequence_once(connection, floor.of_turn())
+                await _measure(connection, turn)
+            floor.note(turn)
+            if turn.taken == FULL:
+                continue
+            if turn.taken < 0:
+                await asyncio.sleep(AT_IT_PAUSE)
+            elif await self._rest(self._pause):
+                await asyncio.sleep(min(POKED_PAUSE, self._pause))
+
+    async def _rest(self, seconds: float) -> bool:
+        """Sleep, or wake up early because this process has committed an event; whether it was woken."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        return self._woken.is_set()
+
+
+async def _measure(connection: AsyncConnection, turn: Turn) -> None:
+    """Count the events that this turn has given a position, and how long they waited for it."""
+    if turn.taken > 0:
+        for kind, lag in await lags_of(connection, turn):
+            EVENTS.labels(kind).inc()
+            SEQUENCE_LAG.observe(lag)

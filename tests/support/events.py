@@ -1,0 +1,64 @@
+"""Runs the event backbone inside a test: sequencer, handlers and jobs, in order, until nothing is left."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import text
+
+from app.core.database import Database
+from app.core.events import REGISTRY
+from app.jobs.app import load_areas
+from app.jobs.handlers import HANDLERS
+from app.jobs.queue import JOBS
+from app.repositories.realtime import sequence_once
+
+# What a queue worker sends. It cannot be asked to do this itself, since its own connection would not see the rows of
+# a test's transaction.
+TAKE = text("SELECT id, task_name, args FROM procrastinate_fetch_job_v2(NULL, NULL)")
+FINISH = text("SELECT procrastinate_finish_job_v1(:id, 'succeeded', false)")
+
+
+async def handle_events(database: Database) -> None:
+    """Put every emitted event into the log, run its handlers, and every job that is due, also those they queue.
+
+    What a handler or a job raises is raised here; nothing is tried again, and jobs scheduled ahead stay.
+    """
+    load_areas()
+    while await _sequence(database) or await _run_job(database):
+        pass
+
+
+async def _sequence(database: Database) -> bool:
+    """Move what waits in the outbox; whether there was anything."""
+    async with database.system() as session:
+        turn = await sequence_once(session)
+        await session.commit()
+    assert turn.taken >= 0, "another sequencer works on the database of this test"
+    return turn.taken > 0
+
+
+async def _run_job(database: Database) -> bool:
+    """Take one due job, run it and mark it; whether there was one."""
+    async with database.system() as session:
+        taken = (await session.execute(TAKE)).one()
+        await session.commit()
+    if taken.id is None:
+        return False
+    await JOBS[taken.task_name].run(database, **taken.args)
+    async with database.system() as session:
+        await session.execute(FINISH, {"id": taken.id})
+        await session.commit()
+    return True
+
+
+@contextmanager
+def own_registry() -> Iterator[None]:
+    """Forget at the end of the block which event classes, handlers and jobs were declared in it."""
+    load_areas()
+    kept = [(registry, dict(registry)) for registry in (REGISTRY, HANDLERS, JOBS)]
+    try:
+        yield
+    finally:
+        for registry, before in kept:
+            registry.clear()
+            registry.update(before)  # type: ignore[arg-type]  # each gets back what it held
