@@ -4,6 +4,7 @@ import secrets
 from typing import Any, Protocol
 from uuid import UUID
 
+from app.core import clock
 from app.core.database import SystemSession
 from app.core.ids import uuid7
 from app.core.search_terms import search_terms
@@ -31,7 +32,9 @@ async def make_product(
     **columns: Any,
 ) -> Product:
     """A product of the owner's organisation in euros, found by search as a product made over HTTP is."""
-    values = {"currency": "EUR", "slug": f"product-{secrets.token_hex(6)}", **columns}
+    # All rows of one transaction share the database's time; products have one after the other.
+    defaults = {"currency": "EUR", "slug": f"product-{secrets.token_hex(6)}", "created_at": clock.now()}
+    values = {**defaults, **columns}
     terms = search_terms(owner.organization_id, name, values.get("sku"), values.get("category"))
     product = Product(
         organization_id=owner.organization_id,
