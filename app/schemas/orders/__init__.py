@@ -1,0 +1,64 @@
+"""Bodies, queries and answers of the area orders."""
+
+from app.schemas.orders.acts import (
+    HoldRelease,
+    ManualPayment,
+    OrderAct,
+    OrderReason,
+    OrderShip,
+    OrderSubmit,
+    ShippedLine,
+)
+from app.schemas.orders.answers import (
+    Availability,
+    CheckoutError,
+    HistoryEntry,
+    OrderCreated,
+    OrderDetail,
+    OrderItemRead,
+    OrderPaymentRead,
+    OrderRead,
+    QuoteRead,
+    RefundRead,
+)
+from app.schemas.orders.bodies import (
+    Address,
+    CheckoutPaths,
+    Customer,
+    OrderCreate,
+    OrderLine,
+    OrderUpdate,
+    OrderUpdateAnywhere,
+)
+from app.schemas.orders.query import OrderQuery
+from app.schemas.orders.words import OrderStatus, PaymentStatus
+
+__all__ = [
+    "Address",
+    "Availability",
+    "CheckoutError",
+    "CheckoutPaths",
+    "Customer",
+    "HistoryEntry",
+    "HoldRelease",
+    "ManualPayment",
+    "OrderAct",
+    "OrderCreate",
+    "OrderCreated",
+    "OrderDetail",
+    "OrderItemRead",
+    "OrderLine",
+    "OrderPaymentRead",
+    "OrderQuery",
+    "OrderRead",
+    "OrderReason",
+    "OrderShip",
+    "OrderStatus",
+    "OrderSubmit",
+    "OrderUpdate",
+    "OrderUpdateAnywhere",
+    "PaymentStatus",
+    "QuoteRead",
+    "RefundRead",
+    "ShippedLine",
+]

@@ -1,0 +1,148 @@
+"""What is told of orders, to their organisation and to customers' webhooks."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import UUID
+
+from app.core.events import Audience, Event
+from app.core.permissions import Permission
+from app.models.orders import Order
+
+MAX_ITEM_BYTES = 16_384
+"""What the lines may take of an event; `items_count` tells a reader when some were left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderEvent(Event):
+    """What every event of an order says; amounts in minor units of `currency`."""
+
+    audience: ClassVar[Audience] = "organization"
+    read_permission: ClassVar[Permission | None] = Permission.orders_read
+    webhook: ClassVar[bool] = True
+    subject: ClassVar[tuple[str, str] | None] = ("order", "order_id")
+
+    order_id: UUID
+    order_number: str | None
+    status: str
+    payment_status: str
+    hold_reason: str | None
+    currency: str
+    total_amount: int
+    amount_paid: int
+    amount_refunded: int
+    customer_email: str | None
+    items: list[dict[str, Any]]
+    items_count: int
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPlaced(OrderEvent):
+    """An order was placed."""
+
+    type: ClassVar[str] = "order.created"
+    description: ClassVar[str] = "An order was placed: its stock is held and it has a number."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderUpdated(OrderEvent):
+    """An order was changed."""
+
+    type: ClassVar[str] = "order.updated"
+    description: ClassVar[str] = "Something of an order was changed that has no event of its own."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPaid(OrderEvent):
+    """An order was paid, or costs nothing."""
+
+    type: ClassVar[str] = "order.paid"
+    description: ClassVar[str] = "An order was paid in full, or costs nothing."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderProcessing(OrderEvent):
+    """Making or packing an order has begun."""
+
+    type: ClassVar[str] = "order.processing"
+    description: ClassVar[str] = "Making or packing an order has begun."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderShipped(OrderEvent):
+    """Everything of an order has left."""
+
+    type: ClassVar[str] = "order.shipped"
+    description: ClassVar[str] = "Everything of an order has left the seller."
+
+    carrier: str | None
+    tracking_number: str | None
+    tracking_url: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderDelivered(OrderEvent):
+    """An order has arrived."""
+
+    type: ClassVar[str] = "order.delivered"
+    description: ClassVar[str] = "An order has arrived at the buyer's."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCompleted(OrderEvent):
+    """An order is both paid and delivered; told once."""
+
+    type: ClassVar[str] = "order.completed"
+    description: ClassVar[str] = "An order is paid and delivered; told once per order."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCancelled(OrderEvent):
+    """An order was cancelled."""
+
+    type: ClassVar[str] = "order.cancelled"
+    description: ClassVar[str] = "An order was cancelled; what it held was given back."
+
+
+def order_event(kind: type[OrderEvent], order: Order, items: Sequence[dict[str, Any]]) -> OrderEvent:
+    """The event of an order as it stands now; `items` are its lines as JSON values."""
+    more: dict[str, Any] = {}
+    if kind is OrderShipped:
+        more = {name: getattr(order, name) for name in ("carrier", "tracking_number", "tracking_url")}
+    return kind(
+        order_id=order.id,
+        order_number=order.order_number,
+        status=order.status,
+        payment_status=order.payment_status,
+        hold_reason=order.hold_reason,
+        currency=order.currency,
+        total_amount=order.total_amount,
+        amount_paid=order.amount_paid,
+        amount_refunded=order.amount_refunded,
+        customer_email=order.customer_email,
+        items=_lines(items),
+        items_count=len(items),
+        version=order.version,
+        **more,
+    )
+
+
+def _lines(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many lines, in order, as an event has room for."""
+    lines: list[dict[str, Any]] = []
+    left = MAX_ITEM_BYTES
+    for item in items:
+        line = {
+            "item_id": str(item["id"]),
+            "product_id": None if item["product_id"] is None else str(item["product_id"]),
+            "sku": item["sku"],
+            "name": item["name"],
+            "quantity": item["quantity"],
+        }
+        left -= len(json.dumps(line))
+        if left < 0:
+            break
+        lines.append(line)
+    return lines

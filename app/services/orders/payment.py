@@ -1,0 +1,76 @@
+"""An order is paid: by hand, or because it costs nothing."""
+
+from app.core.access import CurrentPrincipal
+from app.core.database import Owner
+from app.core.errors import Conflict, FieldError, Invalid
+from app.core.ids import uuid7
+from app.models.orders import Order, OrderPayment
+from app.schemas.orders import ManualPayment, OrderDetail
+from app.services.orders.desk import Etags, OrderDesk
+from app.services.orders.events import OrderCompleted, OrderEvent, OrderPaid
+from app.services.orders.states import UNPAID, invalid_transition
+from app.services.products.stock import StockService
+
+PAYABLE_LATE = frozenset({"confirmed", "processing", "shipped", "delivered"})
+"""Orders that went on without their money, for instance because an authorisation lapsed."""
+
+
+class OrderPaymentService:
+    """Applies payments that did not come through the payment provider."""
+
+    def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
+        self.session = session
+        self.principal = principal
+        self.desk = OrderDesk(session, principal)
+        self.stock = StockService(session, principal)
+
+    async def mark_paid(self, reference: str, body: ManualPayment, etags: Etags) -> OrderDetail:
+        """Write down that the whole total arrived by hand.
+
+        409 `invalid_transition`, `payment_in_progress`; 422 `amount_mismatch`.
+        """
+        reason = f"paid by {body.method.replace('_', ' ')}"
+        order = await self.desk.take(reference, version=body.version, etags=etags, reason=reason)
+        if order.status != "pending" and order.status not in PAYABLE_LATE:
+            raise invalid_transition(order, "confirmed")
+        if order.payment_status in {"pending", "authorized"}:
+            raise Conflict("payment_in_progress", "A payment of this order is under way; wait for its end.")
+        if order.payment_status not in UNPAID:
+            raise invalid_transition(order, "confirmed")
+        if body.amount != order.total_amount:
+            sentence = "The amount must be the order's total."
+            raise Invalid(
+                "amount_mismatch", sentence, errors=[FieldError("/amount", "amount_mismatch", sentence)]
+            )
+        now = await self.session.now()
+        payment = OrderPayment(
+            organization_id=order.organization_id,
+            id=uuid7(),
+            order_id=order.id,
+            method=body.method,
+            reference=body.reference,
+            amount=body.amount,
+            currency=order.currency,
+            status="applied",
+            received_at=now,
+        )
+        self.session.add(payment)
+        return await self.desk.put_back(order, *await self.settle(order))
+
+    async def settle(self, order: Order) -> list[type[OrderEvent]]:
+        """Make a locked order a paid one, its stock taken; answers what is to be told of it."""
+        now = await self.session.now()
+        if order.status == "pending":
+            await self.stock.commit(order.id)
+            order.status = "confirmed"
+        if order.hold_reason == "payment_lapsed":
+            order.hold_reason = None
+        order.payment_status = "paid"
+        order.amount_paid = order.total_amount
+        order.payment_failure_code = None
+        order.paid_at = now
+        order.reservation_expires_at = None
+        if order.delivered_at is None:
+            return [OrderPaid]
+        order.completed_at = now
+        return [OrderPaid, OrderCompleted]

@@ -1,0 +1,86 @@
+"""The states of an order: which moves exist, which an act can bring about now, and the refusals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.core.errors import Conflict, translate_constraint
+from app.models.orders import Order
+
+STATUS_MOVES: Mapping[str, tuple[str, ...]] = {
+    "draft": ("pending", "cancelled"),
+    "pending": ("confirmed", "cancelled", "expired"),
+    "confirmed": ("processing", "shipped", "cancelled"),
+    "processing": ("shipped", "cancelled"),
+    "shipped": ("delivered", "returned"),
+    "delivered": ("returned",),
+    "expired": ("confirmed", "cancelled"),
+}
+"""The moves of `status`, as the table `order_transitions` holds them, which the database checks again."""
+
+PAYMENT_STATUS_MOVES: Mapping[str, tuple[str, ...]] = {
+    "unpaid": ("pending", "authorized", "paid", "failed"),
+    "pending": ("paid", "authorized", "failed", "unpaid"),
+    "authorized": ("paid", "unpaid"),
+    "failed": ("pending", "authorized", "paid", "unpaid"),
+    "paid": ("partially_refunded", "refunded", "disputed", "charged_back"),
+    "partially_refunded": ("paid", "refunded", "disputed", "charged_back"),
+    "refunded": ("paid", "partially_refunded", "disputed", "charged_back"),
+    "disputed": ("paid", "partially_refunded", "refunded", "charged_back"),
+    "charged_back": ("paid", "partially_refunded"),
+}
+"""The moves of `payment_status`."""
+
+UNPAID = frozenset({"unpaid", "failed"})
+"""No money has arrived, and none is on its way."""
+
+SHIPPABLE = frozenset({"paid", "partially_refunded"})
+
+translate_constraint(
+    "orders_transition", Conflict("invalid_transition", "The order's state does not allow this move.")
+)
+
+
+def owes_money(order: Order) -> bool:
+    """Whether cancelling would leave the buyer's money, or a claim on it, with the seller."""
+    return order.amount_paid > order.amount_refunded or order.payment_status in {"pending", "authorized"}
+
+
+def available_transitions(order: Order) -> list[str]:
+    """The statuses that an act can bring about now; who may do so is another question."""
+    return [target for target in STATUS_MOVES.get(order.status, ()) if _can_become(order, target)]
+
+
+def _can_become(order: Order, target: str) -> bool:
+    match target:
+        case "expired" | "returned":
+            return False
+        case "confirmed":
+            return order.status == "pending" and order.payment_status in UNPAID
+        case "processing":
+            return order.hold_reason is None
+        case "shipped":
+            return order.hold_reason is None and order.payment_status in SHIPPABLE
+        case "cancelled":
+            is_stopped = order.status == "pending" and order.hold_reason is not None
+            return not owes_money(order) and not is_stopped
+        case _:
+            return True
+
+
+def invalid_transition(order: Order, target: str) -> Conflict:
+    """409: the order is in a state from which this act does not lead to `target`."""
+    members: dict[str, Any] = {
+        "from": order.status,
+        "to": target,
+        "allowed": available_transitions(order),
+    }
+    detail = f"The order is {order.status}; see `allowed` for what can be done with it now."
+    return Conflict("invalid_transition", detail, **members)
+
+
+def refuse_hold(order: Order) -> None:
+    """Raise 409 `order_on_hold` when something stops fulfilment."""
+    if order.hold_reason is not None:
+        raise Conflict(
+            "order_on_hold", "The order is on hold; release it first.", hold_reason=order.hold_reason
+        )
