@@ -47,7 +47,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def worker_name(request: pytest.FixtureRequest) -> str:
-    return getattr(request.config, "workerinput", {}).get("workerid", "main")
+    return str(getattr(request.config, "workerinput", {}).get("workerid", "main"))
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +125,7 @@ async def charlie(db: SystemSession) -> Persona:
 
 @pytest.fixture
 def statements(database: Database) -> Callable[[], AbstractContextManager[list[str]]]:
-    """Records the SQL statements inside a block: `with statements() as seen: …`; savepoints are not counted."""
+    """Records the SQL statements inside a block: `with statements() as seen: …`, without savepoints."""
 
     @contextmanager
     def recorder() -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""Who may call: the Principal, the one check that makes it from a credential, and the markers that routes carry."""
+"""Who may call: the Principal, the one check that makes it from a credential, the markers of routes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,7 +135,7 @@ class Marker:
 def allow(permission: Permission | None = None, *, key: bool = False, step_up: bool = False) -> Marker:
     """Callers who hold `permission` in the active organisation; without one, every signed-in person.
 
-    `key`: an API key with the scope of the same name may come too. `step_up`: the second check must be recent.
+    `key`: an API key with the scope of the same name may come too. `step_up`: the second check is recent.
     """
     return Marker("allow", permission, key, step_up)
 
@@ -223,12 +223,14 @@ def _judge_membership(
     permissions = permissions_of(row.role, row.permissions)
     if marker.permission not in permissions:
         raise Forbidden(
-            "permission_denied", f"Your role lacks the permission `{marker.permission}`.", permission=marker.permission
+            "permission_denied",
+            f"Your role lacks the permission `{marker.permission}`.",
+            permission=marker.permission,
         )
     return permissions
 
 
-def blocked_by(row: Row[Any], now: datetime) -> str | None:
+def blocked_by(row: Row[Any], now: datetime) -> str | None:  # noqa: PLR0911 - one return per point of the page
     """The code of points 4 to 8 that stops this session in the asked organisation, or None."""
     own_sso = row.sso_organization_id is not None and row.sso_organization_id == row.asked_id
     if row.sso_organization_id is not None and not own_sso:
@@ -262,8 +264,9 @@ def refusal_for(code: str, settings: Settings) -> Forbidden | Unauthenticated:
     """The answer to a session that `blocked_by` stopped."""
     if code == "step_up_required":
         return step_up_required(settings)
-    extensions = {"login_url": f"{settings.app_url}/login"} if code == "sso_required" else {}
-    return Forbidden(code, REFUSALS[code], **extensions)
+    if code == "sso_required":
+        return Forbidden(code, REFUSALS[code], login_url=f"{settings.app_url}/login")
+    return Forbidden(code, REFUSALS[code])
 
 
 def _is_recent(step_up_at: datetime | None, now: datetime, settings: Settings) -> bool:
@@ -271,7 +274,7 @@ def _is_recent(step_up_at: datetime | None, now: datetime, settings: Settings) -
 
 
 def current_principal(request: Request) -> Principal:
-    """The Principal that the route's marker made. A route whose marker comes later, or lets everybody in, has none."""
+    """The Principal that the route's marker made; a route that lets everybody in has none."""
     return cast("Principal", request.state.principal)
 
 

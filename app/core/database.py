@@ -1,4 +1,4 @@
-"""The database: engine, the two kinds of session with the row guard, the request's transaction, the only commit."""
+"""The database: engine, the two kinds of session, the row guard, the request's transaction, the commit."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -49,7 +49,7 @@ class ScopedSession(AsyncSession):
         """The database's clock, read once per transaction, so that machines whose clocks differ agree."""
         known = self.info.get("now")
         if known is None:
-            known = (await self.scalar(select(func.now()))) + clock.offset()
+            known = (await self.execute(select(func.now()))).scalar_one() + clock.offset()
             self.info["now"] = known
         return cast("datetime", known)
 
@@ -61,7 +61,7 @@ class OwnerSession(ScopedSession):
 
 
 class SystemSession(ScopedSession):
-    """Sees and writes every row: sign-in, signed webhooks, jobs. Importable from a short list of files only."""
+    """Sees and writes every row: sign-in, signed webhooks, jobs. A short list of files may import it."""
 
     sync_session_class = _SystemSyncSession
 
@@ -69,8 +69,8 @@ class SystemSession(ScopedSession):
 def row_criteria(principal: Principal | None) -> Sequence[ExecutableOption]:
     """The conditions that every statement of an OwnerSession gets; without a principal nothing is visible.
 
-    They are added always. Gating them on the entities that a statement names leaks through count, exists, joins
-    and subqueries.
+    They are added always. Gating them on the entities that a statement names leaks through count, exists,
+    joins and subqueries.
     """
     criteria: list[ExecutableOption] = [
         with_loader_criteria(System, lambda _: false(), include_aliases=True),
@@ -109,7 +109,7 @@ def _guard_statement(state: ORMExecuteState) -> None:
     info = state.session.info
     if "criteria" not in info:
         info["criteria"] = row_criteria(info.get("principal"))
-    state.statement = state.statement.options(*info["criteria"])  # type: ignore[attr-defined]
+    state.statement = state.statement.options(*info["criteria"])
 
 
 def _refuse_nameless(statement: Executable) -> None:
@@ -160,7 +160,7 @@ def _may_write(row: object, principal: Principal | None) -> bool:
 
 
 class Database:
-    """Hands out sessions over one engine, or in tests over one connection whose transaction is never committed."""
+    """Hands out sessions over one engine, or in tests over one connection that never commits."""
 
     def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
         self.engine = engine
@@ -189,7 +189,7 @@ class Database:
     async def transaction(
         self, *, principal: Principal | None = None, request_id: str | None = None
     ) -> AsyncIterator[SystemSession]:
-        """An unscoped transaction of its own: committed at the end of the block, rolled back by an exception."""
+        """An unscoped transaction of its own: committed at the end of the block, rolled back by an error."""
         async with self.system(principal=principal, request_id=request_id) as session:
             yield session
             await commit(session)
@@ -247,7 +247,8 @@ async def act_as(
 ) -> datetime:
     """Tell the triggers of this transaction who changes rows and why; answers the transaction's time.
 
-    The actor is the session's principal unless one is named (a job, Stripe, a customer). Local to the transaction.
+    The actor is the session's principal unless one is named (a job, Stripe, a customer). What is said here
+    ends with the transaction.
     """
     principal = session.principal
     if actor_type is None and principal is not None:

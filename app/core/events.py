@@ -1,7 +1,7 @@
-"""Domain events: their base class, their registry, and `emit()`, the one way an effect leaves a transaction."""
+"""Domain events: their base class, their registry, and `emit()`, by which effects leave a transaction."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -38,8 +38,8 @@ class Event:
     """A fact in the past tense. Subclasses are frozen dataclasses whose fields are the payload (`data`).
 
     `type` names it, `audience` says who may hear of it, `read_permission` cuts an organisation's audience,
-    `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards, `subject` is
-    the kind of thing it is about and the field that holds its id.
+    `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards,
+    `subject` is the kind of thing it is about and the field that holds its id.
     """
 
     type: ClassVar[str]
@@ -126,57 +126,82 @@ async def emit(
     """Add the event to the outbox in the caller's transaction, and do nothing else; answers the event's id.
 
     Organisation, actor, session and request come from the session's principal; an unscoped session passes
-    `organization_id` or `user_id` itself. `private` is what only handlers may read; it is sealed. Rolled back means:
-    it never happened, for anyone.
+    `organization_id` or `user_id` itself. `private` is what only handlers may read; it is sealed. Rolled back
+    means: it never happened, for anyone.
     """
+    row = _outbox_row(session, event, private, organization_id, user_id)
+    await _insert(session, [row])
+    event_id: UUID = row["event_id"]
+    return event_id
+
+
+async def emit_all(
+    session: "ScopedSession", events: Sequence[Event], *, organization_id: UUID | None = None
+) -> None:
+    """`emit` several events in this order with one statement, however many they are."""
+    rows = [_outbox_row(session, event, None, organization_id, None) for event in events]
+    if rows:
+        await _insert(session, rows)
+
+
+async def _insert(session: "ScopedSession", rows: list[dict[str, Any]]) -> None:
+    statement = insert(EventOutbox.__table__)  # type: ignore[arg-type]  # a Core insert: the outbox has no owner
+    await session.execute(statement.values(rows))
+    session.info["has_emitted"] = True
+
+
+def _outbox_row(
+    session: "ScopedSession",
+    event: Event,
+    private: Mapping[str, Any] | None,
+    organization_id: UUID | None,
+    user_id: UUID | None,
+) -> dict[str, Any]:
     principal = session.principal
     event_id = uuid7()
     organization_id = organization_id or (principal.organization_id if principal else None)
     user_id = user_id or _field(event, "user_id") or (principal.user_id if principal else None)
-    actor_type = principal.actor_type if principal else "anonymous"
-    actor_id = principal.actor_id if principal and principal.kind != "system" else None
     subject = event.subject
     data = event.data()
     if len(json.dumps(data)) > MAX_PAYLOAD:
         raise ValueError(f"the payload of {event.type} is larger than {MAX_PAYLOAD} bytes")
-    object_id = str(getattr(event, subject[1])) if subject else None
-    # An organisation is shown only where it is the audience: personal and internal events say nothing about one.
-    shown_organization = organization_id if event.audience == "organization" else None
-    body = {
+    actor = {
+        "type": principal.actor_type if principal else "anonymous",
+        "id": principal.actor_id if principal and principal.kind != "system" else None,
+    }
+    about = {"type": subject[0], "id": str(getattr(event, subject[1]))} if subject else None
+    envelope = {
         "id": event_id,
         "type": event.type,
         "timestamp": clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "api_version": API_VERSION,
         "livemode": get_settings().environment == "production",
-        "organization_id": shown_organization,
-        "actor": {"type": actor_type, "id": actor_id},
-        "object": {"type": subject[0], "id": object_id} if subject else None,
+        # An organisation is shown only where it is the audience: other events say nothing about one.
+        "organization_id": organization_id if event.audience == "organization" else None,
+        "actor": actor,
+        "object": about,
         "data": data,
     }
-    await session.execute(
-        insert(EventOutbox.__table__).values(  # type: ignore[arg-type]  # a Core insert: the outbox has no owner
-            event_id=event_id,
-            type=event.type,
-            audience=event.audience,
-            topic=_topic(event, organization_id, user_id),
-            organization_id=organization_id,
-            user_id=user_id,
-            object_type=subject[0] if subject else None,
-            object_id=object_id,
-            actor_type=actor_type,
-            actor_id=actor_id,
-            session_id=principal.session_id if principal else None,
-            api_key_id=principal.key_id if principal else None,
-            outcome=event.outcome,
-            request_id=session.info.get("request_id"),
-            is_webhook=event.webhook,
-            has_handlers=bool(event.handlers),
-            body=json.dumps(to_jsonable_python(body), ensure_ascii=False, separators=(",", ":")),
-            private_sealed=_sealed(event_id, private),
-        )
-    )
-    session.info["has_emitted"] = True
-    return event_id
+    return {
+        "event_id": event_id,
+        "type": event.type,
+        "audience": event.audience,
+        "topic": _topic(event, organization_id, user_id),
+        "organization_id": organization_id,
+        "user_id": user_id,
+        "object_type": about["type"] if about else None,
+        "object_id": about["id"] if about else None,
+        "actor_type": actor["type"],
+        "actor_id": actor["id"],
+        "session_id": principal.session_id if principal else None,
+        "api_key_id": principal.key_id if principal else None,
+        "outcome": event.outcome,
+        "request_id": session.info.get("request_id"),
+        "is_webhook": event.webhook,
+        "has_handlers": bool(event.handlers),
+        "body": json.dumps(to_jsonable_python(envelope), ensure_ascii=False, separators=(",", ":")),
+        "private_sealed": _sealed(event_id, private),
+    }
 
 
 def _field(event: Event, name: str) -> UUID | None:

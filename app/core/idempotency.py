@@ -1,7 +1,7 @@
-"""Repeating a write: the same `Idempotency-Key` and body get the first answer again, and the effect happens once.
+"""Repeating a write: the same `Idempotency-Key` and body get the first answer, and the effect happens once.
 
-The record is written in the transaction of the change. So that it can hold the answer, the request's session does
-not commit by itself: it hands its transaction to this layer, which adds the record, commits, and only then lets the
+The record is written in the transaction of the change. So that it can hold the answer, the request's session
+does not commit by itself: it hands its transaction to this layer, which adds the record, commits, and then lets the
 answer start.
 """
 
@@ -34,7 +34,7 @@ KEPT = timedelta(hours=24)
 SCOPE_KEY = "luneo.idempotency"
 
 ONE_TIME_MEMBERS = frozenset({"backup_codes", "otpauth_uri", "qr_svg", "secret"})
-"""Members of an answer that are shown once: a replay has null in their place, as it has for every token and key."""
+"""Members of an answer that are shown once: a replay has null in their place, as for every token and key."""
 
 Commit = Callable[[AsyncSession], Awaitable[None]]
 
@@ -54,7 +54,7 @@ class IdempotencyRecord(Created, System, Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
-class Replay(Exception):  # noqa: N818 - not an error: it carries the first answer to the one place that renders
+class Replay(Exception):
     """The first answer of this write, to be sent again."""
 
     def __init__(self, status: int, headers: list[Any], body: bytes) -> None:
@@ -230,7 +230,7 @@ class IdempotencyMiddleware:
         body = b"".join(message.get("body", b"") for message in held[1:])
         try:
             await claim.keep(start["status"], start["headers"], body)
-        except Exception as error:  # noqa: BLE001 - whatever stopped the commit is rendered like any other error
+        except Exception as error:
             refusal: Exception = error
             if (
                 isinstance(error, IntegrityError)

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562) made in the application, so that no extension is needed and ids sort by time."""
+"""Identifiers: UUIDv7 (RFC 9562) made in the application: no extension is needed, and ids sort by time."""
 
 import secrets
 import time

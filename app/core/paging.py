@@ -23,14 +23,16 @@ T = TypeVar("T")
 TAG_BYTES = 32
 
 DEEPEST_ROW = 10_000
-"""`page × limit` may not go beyond this: an offset costs as much as all rows before it."""
+"""`page * limit` may not go beyond this: an offset costs as much as all rows before it."""
 
 
 class PageQuery(Query):
     """What every list takes: `limit`, and either `cursor` (keyset) or `page` (numbered), never both."""
 
     limit: int = Field(20, ge=1, le=100, description="Items of a page.")
-    cursor: str | None = Field(None, min_length=1, max_length=512, description="`next_cursor` of the page before.")
+    cursor: str | None = Field(
+        None, min_length=1, max_length=512, description="`next_cursor` of the page before."
+    )
     page: int | None = Field(None, ge=1, le=10_000, description="Numbered page, from 1; brings `total`.")
     count: bool = Field(False, description="Whether to answer `total` with a cursor too.")
 
@@ -49,7 +51,9 @@ class Page(Output, Generic[T]):
     """One page of a list."""
 
     items: list[T]
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last one."
+    )
     total: int | None = Field(
         description="With `page` or `count=true`: how many there are; 10000 means that many or more."
     )
@@ -94,16 +98,24 @@ class Pager:
         self.sorts = sorts
 
     async def rows(
-        self, session: ScopedSession, statement: Select[Any], query: PageQuery, sort: str, *, is_scalar: bool = True
+        self,
+        session: ScopedSession,
+        statement: Select[Any],
+        query: PageQuery,
+        sort: str,
+        *,
+        is_scalar: bool = True,
     ) -> Rows[Any]:
         """The page that `query` asks for: one statement, and one more for `total`.
 
-        `is_scalar`: the statement selects one entity; otherwise whole rows come back, which must carry the keyset's
-        columns under the names `created_at` and `id`.
+        `is_scalar`: the statement selects one entity; otherwise whole rows come back, which carry the
+        keyset's columns under the names `created_at` and `id`.
         """
         order = self.sorts[sort]
         if query.cursor is not None and not order.has_cursor:
-            raise _invalid("/cursor", "sort_needs_page", "This sort works with `page`; `cursor` needs `created_at`.")
+            raise _invalid(
+                "/cursor", "sort_needs_page", "Use `page` with this sort, or sort by `created_at`."
+            )
         if query.page is not None and query.page * query.limit > DEEPEST_ROW:
             raise _invalid("/page", "page_too_deep", "Go on with a cursor, or narrow the filters.")
         total = await self._total(session, statement) if query.page is not None or query.count else None
@@ -122,8 +134,12 @@ class Pager:
 
     def _ordered(self, statement: Select[Any], order: Sort) -> Select[Any]:
         columns: list[ColumnElement[Any] | InstrumentedAttribute[Any]]
-        columns = [self.keyset.created_at, self.keyset.id] if order.has_cursor else [order.column, self.keyset.id]
-        return statement.order_by(*(column.desc() if order.is_descending else column.asc() for column in columns))
+        columns = (
+            [self.keyset.created_at, self.keyset.id] if order.has_cursor else [order.column, self.keyset.id]
+        )
+        return statement.order_by(
+            *(column.desc() if order.is_descending else column.asc() for column in columns)
+        )
 
     def _after(self, position: tuple[datetime, UUID], order: Sort) -> ColumnElement[bool]:
         here = tuple_(self.keyset.created_at, self.keyset.id)

@@ -134,7 +134,7 @@ HOLDERS: Mapping[Permission, tuple[Role, ...]] = {
     Permission.support_write: EVERYBODY,
     Permission.webhooks_manage: ADMINS,
 }
-"""Which built-in roles hold a permission; `platform:manage` belongs to the platform's staff and to no role."""
+"""Which built-in roles hold a permission; `platform:manage` belongs to the platform's staff, to no role."""
 
 ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     role: frozenset(permission for permission, holders in HOLDERS.items() if role in holders) for role in Role

@@ -1,4 +1,4 @@
-"""Bases of every table: naming of constraints, column helpers, and the mixins that declare whose rows they are."""
+"""Bases of every table: naming of constraints, column helpers, the mixins that say whose rows they are."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -51,7 +51,9 @@ class Owned:
 
     @declared_attr
     def organization_id(cls) -> Mapped[UUID]:  # noqa: N805 - a declared attribute gets the class
-        return mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"), primary_key=True, sort_order=-10)
+        return mapped_column(
+            ForeignKey("organizations.id", ondelete="CASCADE"), primary_key=True, sort_order=-10
+        )
 
 
 class OwnedKept(Owned):
@@ -127,7 +129,9 @@ def cur(column: str = "currency") -> CheckConstraint:
     return CheckConstraint(f"{column} ~ '^[A-Z]{{3}}$'", name=f"{column}_cur")
 
 
-def owned_reference(columns: list[str], target: str, remote: list[str], **options: Any) -> ForeignKeyConstraint:
+def owned_reference(
+    columns: list[str], target: str, remote: list[str], **options: Any
+) -> ForeignKeyConstraint:
     """A foreign key between owned tables: the pair with `organization_id`, deferrable for a purge."""
     return ForeignKeyConstraint(
         ["organization_id", *columns],

@@ -4,17 +4,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Created, Identified, System, Timestamps
 
-STATUSES = ("queued", "sending", "sent", "delivered", "bounced", "complained", "failed", "suppressed", "expired")
+STATUSES = (
+    "queued",
+    "sending",
+    "sent",
+    "delivered",
+    "bounced",
+    "complained",
+    "failed",
+    "suppressed",
+    "expired",
+)
 
 
 class Email(Identified, Timestamps, System, Base):
-    """One mail to one address: the queue, and for thirty days its history. Address and variables are sealed."""
+    """One mail to one address: the queue, and for thirty days the history. What is personal is sealed."""
 
     __tablename__ = "emails"
     __table_args__ = (
@@ -34,7 +45,7 @@ class Email(Identified, Timestamps, System, Base):
     to_address_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     to_hash: Mapped[bytes] = mapped_column(LargeBinary)
     template_key: Mapped[str]
-    template_version: Mapped[int] = mapped_column(server_default=text("1"))
+    template_version: Mapped[int] = mapped_column(server_default=sql("1"))
     locale: Mapped[str]
     category: Mapped[str]
     variables_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -42,7 +53,7 @@ class Email(Identified, Timestamps, System, Base):
     status: Mapped[str] = mapped_column(server_default="queued")
     provider: Mapped[str | None]
     provider_message_id: Mapped[str | None]
-    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(server_default=sql("0"))
     next_attempt_at: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     last_error_code: Mapped[str | None]
@@ -62,7 +73,7 @@ class MailOutbox(Identified, Created, System, Base):
     subject: Mapped[str]
     html: Mapped[str]
     text: Mapped[str]
-    headers: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    headers: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=sql("'{}'"))
 
 
 class EmailSuppression(Identified, Created, System, Base):

@@ -20,12 +20,12 @@ class Repository(Generic[M]):
     def __init__(self, session: ScopedSession) -> None:
         self.session = session
 
-    def select(self) -> Select[tuple[M]]:
+    def select(self) -> Select[Any]:
         """The statement that every read of this table begins with."""
         return select(self.model)
 
     async def get(self, identifier: UUID, *, lock: bool = False) -> M | None:
-        """The row with this id, or None when there is none for this caller; `lock` keeps others from changing it."""
+        """The row with this id, or None if this caller has none; `lock` keeps others from changing it."""
         return await self.one(self.model.id == identifier, lock=lock)
 
     async def one(self, *conditions: ColumnElement[bool], lock: bool = False) -> M | None:
@@ -47,11 +47,13 @@ class Repository(Generic[M]):
         await self.session.delete(row)
         await self.session.flush()
 
-    async def upsert(self, *, keys: list[str], values: dict[str, Any], changes: dict[str, Any] | None = None) -> None:
+    async def upsert(
+        self, *, keys: list[str], values: dict[str, Any], changes: dict[str, Any] | None = None
+    ) -> None:
         """Insert, or on a conflict over `keys` update `changes` (nothing when there are none).
 
-        The owner is stamped from the session's principal, whatever `values` say, because the row guard does not see
-        this kind of statement.
+        The owner is stamped from the session's principal, whatever `values` say, because the row guard does
+        not see this kind of statement.
         """
         stamped = {**values, **self._owner()}
         statement = insert(self.model).values(**stamped)

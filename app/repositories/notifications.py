@@ -44,7 +44,9 @@ class EmailRepository(Repository[Email]):
                 (Email.lease_until.is_(None)) | (Email.lease_until <= now),
                 (Email.next_attempt_at.is_(None)) | (Email.next_attempt_at <= now),
             )
-            .values(status="sending", attempts=Email.attempts + 1, lease_until=now + timedelta(seconds=seconds))
+            .values(
+                status="sending", attempts=Email.attempts + 1, lease_until=now + timedelta(seconds=seconds)
+            )
             .returning(Email)
         )
         found: Email | None = (await self.session.execute(statement)).scalar_one_or_none()
@@ -110,7 +112,7 @@ class MailOutboxRepository(Repository[MailOutbox]):
     model = MailOutbox
 
     async def keep(self, mail: "OutgoingMail") -> None:
-        """Add a mail and let the oldest go. A mail that was kept before (a repeated try) is not kept twice."""
+        """Add a mail and let the oldest go. A mail of a repeated try is not kept twice."""
         known = select(MailOutbox.id).where(MailOutbox.headers["Message-ID"].astext == mail.message_id)
         if await self.session.scalar(known.limit(1)):
             return
@@ -131,13 +133,13 @@ class MailOutboxRepository(Repository[MailOutbox]):
         )
         await self.session.flush()
         newest = select(MailOutbox.id).order_by(MailOutbox.created_at.desc(), MailOutbox.id.desc())
-        await self.session.execute(
-            delete(MailOutbox).where(MailOutbox.id.in_(newest.offset(KEPT_LOCALLY)))
-        )
+        await self.session.execute(delete(MailOutbox).where(MailOutbox.id.in_(newest.offset(KEPT_LOCALLY))))
 
     async def newest(self, to: str | None, limit: int) -> Sequence[MailOutbox]:
         """The newest mails first, of one recipient if asked."""
-        statement = select(MailOutbox).order_by(MailOutbox.created_at.desc(), MailOutbox.id.desc()).limit(limit)
+        statement = (
+            select(MailOutbox).order_by(MailOutbox.created_at.desc(), MailOutbox.id.desc()).limit(limit)
+        )
         if to is not None:
             statement = statement.where(MailOutbox.to_address == to)
         return (await self.session.scalars(statement)).all()

@@ -22,10 +22,10 @@ PAGE = ImmutableSandboxedEnvironment(autoescape=True).from_string(
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">
 <meta name="viewport" content="width=device-width"><title>Mail outbox</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }
 article { border: 1px solid #ddd; border-radius: 6px; padding: 1rem; margin: 1rem 0 }
 h2 { font-size: 1.05rem; margin: 0 } small { color: #666 } code { font-size: 1.3rem; letter-spacing: .15rem }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f4; padding: .75rem; border-radius: 4px }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f4; padding: .75rem }
 </style></head><body>
 <h1>Mail outbox</h1>
 <p>What this machine would have sent, newest first. The page reloads by itself; the same as JSON:

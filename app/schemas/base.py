@@ -4,7 +4,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from app.core.money import MAX_AMOUNT
 
@@ -19,7 +27,7 @@ def _refuse_control(value: str) -> str:
 
 def _refuse_loose_integer(value: object) -> object:
     if isinstance(value, bool | float | str):
-        raise ValueError("an integer is due")  # noqa: TRY004 - pydantic turns ValueError into a 422
+        raise ValueError("an integer is due")
     return value
 
 
@@ -39,14 +47,18 @@ StrictInt = Annotated[int, BeforeValidator(_refuse_loose_integer)]
 
 Amount = Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT, description="Minor units of `currency`.")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.", examples=["EUR"])]
-Timestamp = Annotated[datetime, AfterValidator(_to_utc), PlainSerializer(_z, return_type=str, when_used="json")]
+Timestamp = Annotated[
+    datetime, AfterValidator(_to_utc), PlainSerializer(_z, return_type=str, when_used="json")
+]
 """RFC 3339 in UTC with `Z`."""
 
 
 class Input(BaseModel):
     """A body: unknown fields are refused and values are not coerced."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, strict=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", str_strip_whitespace=False, strict=False, hide_input_in_errors=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +70,7 @@ class Input(BaseModel):
 
 
 def _has_nul(value: object) -> bool:
-    """Whether a NUL or a lone surrogate stands anywhere; iterative, so that deep bodies cannot exhaust the stack."""
+    """Whether a NUL or a lone surrogate stands anywhere; a loop, so that depth cannot exhaust the stack."""
     pending = [value]
     while pending:
         item = pending.pop()

@@ -25,8 +25,11 @@ async def test_send_when_the_server_takes_it(smtp_sink: Sink):
     assert mail["Subject"] == "Où êtes-vous ?"
     assert mail["Message-ID"] == "<0197@luneo.test>"
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail.get_body(("plain",)).get_content().split() == MAIL.text.split()
-    assert "<b>Zoé</b>" in mail.get_body(("html",)).get_content()
+    plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    assert plain.get_content().split() == MAIL.text.split()
+    assert "<b>Zoé</b>" in html.get_content()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,8 @@ async def test_send_when_nobody_listens():
 
 async def test_send_when_the_subject_would_smuggle_a_header(smtp_sink: Sink):
     smuggled = OutgoingMail(
-        **{name: getattr(MAIL, name) for name in MAIL.__slots__ if name != "subject"}, subject="a\r\nBcc: x@y.z"
+        **{name: getattr(MAIL, name) for name in MAIL.__slots__ if name != "subject"},
+        subject="a\r\nBcc: x@y.z",
     )
     with pytest.raises(ValueError, match="linefeed or carriage return"):
         await SmtpSender(smtp_sink.url).send(smuggled)

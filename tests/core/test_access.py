@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 
 from app.core import clock
 from app.core.database import SystemSession
@@ -22,7 +22,7 @@ def code(response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-async def change(db: SystemSession, model: type, where: object, **values: object) -> None:
+async def change(db: SystemSession, model: type, where: ColumnElement[bool], **values: object) -> None:
     await db.execute(update(model).where(where).values(**values))
     await db.commit()
 

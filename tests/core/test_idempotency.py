@@ -1,4 +1,4 @@
-"""Repeating a write: one effect and one answer per key, whoever repeats it, however often and at whatever moment."""
+"""Repeating a write: one effect and one answer per key, however often and at whatever moment."""
 
 import asyncio
 from datetime import timedelta

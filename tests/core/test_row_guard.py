@@ -1,4 +1,4 @@
-"""The row guard: an OwnerSession sees and writes the rows of its principal, whatever the statement looks like."""
+"""The row guard: an OwnerSession sees and writes its principal's rows, whatever the statement is."""
 
 import pytest
 from sqlalchemy import delete, exists, func, insert, literal, select, true, update
@@ -14,7 +14,11 @@ from tests.support.personas import Persona
 
 async def role_of(db: SystemSession, owner: Persona, key: str = "craft") -> TeamRole:
     row = TeamRole(
-        organization_id=owner.organization_id, id=uuid7(), key=key, name="Craft", permissions=["organization:read"]
+        organization_id=owner.organization_id,
+        id=uuid7(),
+        key=key,
+        name="Craft",
+        permissions=["organization:read"],
     )
     db.add(row)
     await db.commit()
@@ -62,8 +66,10 @@ async def test_bulk_writes_when_the_rows_are_a_strangers(
 ):
     role = await role_of(db, alice)
     async with database.owner(charlie.principal) as session:
-        assert (await session.execute(update(TeamRole).values(name="Mine"))).rowcount == 0
-        assert (await session.execute(delete(TeamRole).where(TeamRole.id == role.id))).rowcount == 0
+        renamed = await session.execute(update(TeamRole).values(name="Mine").returning(TeamRole.id))
+        assert renamed.all() == []
+        gone = await session.execute(delete(TeamRole).where(TeamRole.id == role.id).returning(TeamRole.id))
+        assert gone.all() == []
         with pytest.raises(ForeignRowError):
             await session.execute(insert(TeamRole).values(organization_id=alice.organization_id))
         with pytest.raises(ForeignRowError):

@@ -36,12 +36,13 @@ class Sink:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
         if self.data_reply:
             return self.data_reply
-        message = BytesParser(policy=default).parsebytes(bytes(envelope.content or b""))
+        message = BytesParser(policy=default).parsebytes(envelope.original_content or b"")
         assert isinstance(message, EmailMessage)
         self.mails.append(message)
         self.recipients.extend(envelope.rcpt_tos)
         if self.closes_after_data:
-            server.transport.abort()
+            assert server.transport is not None
+            server.transport.close()
             await asyncio.sleep(0.05)
         return "250 taken"
 

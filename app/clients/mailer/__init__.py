@@ -33,7 +33,7 @@ class MailSender(Protocol):
 
 
 class MailRefused(Exception):
-    """The mail was not taken. `is_permanent`: no later try will do better; `is_dead_address`: write there no more."""
+    """The mail was not taken. `is_permanent`: no later try will do better; `is_dead_address`: never again."""
 
     def __init__(self, code: str, *, is_permanent: bool = False, is_dead_address: bool = False) -> None:
         super().__init__(code)
@@ -43,4 +43,4 @@ class MailRefused(Exception):
 
 
 class MailOutcomeUnknown(Exception):
-    """The connection broke after the message was handed over: it may have been taken, so no other sender may try."""
+    """The connection broke after the message was handed over: perhaps it was taken, so nobody else tries."""

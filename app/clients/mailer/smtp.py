@@ -77,7 +77,7 @@ class SmtpSender:
 
 
 def as_message(mail: OutgoingMail) -> EmailMessage:
-    """The MIME message; a line break in a value that becomes a header is a ValueError of the email package."""
+    """The MIME message; a line break in a value that becomes a header is a ValueError."""
     message = EmailMessage(SEVEN_BIT)
     message["From"] = mail.from_address
     message["To"] = mail.to_address

@@ -182,7 +182,7 @@ def _pages() -> dict[str, str]:
 
 
 def _link_variables(link: MailLink) -> dict[str, str]:
-    """The token and the code of a row, derived now; the fragment keeps the token out of every server's log."""
+    """The token and the code of a row, derived now; the fragment keeps the token out of servers' logs."""
     token = derive_token(key_ring(), EMAIL_TOKEN_PREFIX, link.purpose, link.token_id)
     return {
         "action_url": f"{get_settings().app_url}{link.path}#token={token}",

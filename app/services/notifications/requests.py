@@ -11,7 +11,7 @@ from uuid import UUID
 class MailLink:
     """A one-time token that the mail carries: derived while rendering, never stored.
 
-    `purpose` is that of the row in `one_time_tokens` (and the `use` of the derivation), `path` a path on APP_URL.
+    `purpose` is that of the row in `one_time_tokens` (and the `use` of the derivation), `path` is on APP_URL.
     """
 
     purpose: str

@@ -37,7 +37,7 @@ class TemplateError(Exception):
     """A template that cannot be rendered: a variable is missing, or a text breaks a rule."""
 
 
-_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - plain text
+_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 _HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
 
 

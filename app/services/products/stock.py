@@ -9,7 +9,7 @@ from uuid import UUID
 from app.core.access import Principal
 from app.core.database import ScopedSession
 from app.core.errors import Conflict, NotFound, Unavailable, translate_constraint
-from app.core.events import emit
+from app.core.events import Event, emit, emit_all
 from app.core.ids import uuid7
 from app.models.products import MAX_STOCK, Product
 from app.repositories.products import Level, Missed, ProductRepository, StockRepository, find_drift
@@ -286,17 +286,16 @@ class StockService:
 
     async def _announce(self, levels: Iterable[Level]) -> None:
         """Emit what each product crossed downwards; the rows are locked, so every crossing is seen once."""
+        crossed: list[Event] = []
         for level in levels:
             before, after, threshold = level.available_before, level.available, level.low_stock_threshold
             if before is None or after is None:
                 continue
             if threshold is not None and before > threshold >= after:
-                await self._emit(ProductStockLow(**facts_of(level), threshold=threshold))
+                crossed.append(ProductStockLow(**facts_of(level), threshold=threshold))
             if before > 0 >= after:
-                await self._emit(ProductOutOfStock(**facts_of(level)))
-
-    async def _emit(self, event: ProductStockLow | ProductOutOfStock) -> None:
-        await emit(self.session, event, organization_id=self.organization_id)
+                crossed.append(ProductOutOfStock(**facts_of(level)))
+        await emit_all(self.session, crossed, organization_id=self.organization_id)
 
 
 def insufficient_stock(short: Iterable[Missed]) -> Conflict:
