@@ -1,7 +1,7 @@
 """Repeating a write: the same `Idempotency-Key` and body get the first answer, and the effect happens once.
 
 The record is written in the transaction of the change. So that it can hold the answer, the request's session
-does not commit by itself: it hands its transaction to this layer, which adds the record, commits, and then lets
+does not commit by itself: it hands its transaction to this layer, which adds the record, commits, and lets
 the answer start.
 """
 
