@@ -10,6 +10,7 @@ from app.core import errors, http, idempotency, openapi
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
 from app.core.limits import Limiter
+from app.jobs.app import load_areas
 from app.jobs.worker import Worker
 from app.routers import ROUTERS, SANDBOX_ROUTERS
 
@@ -32,6 +33,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     errors.install(app)
     for router in [*ROUTERS, *(SANDBOX_ROUTERS if settings.has_sandbox else [])]:
         app.include_router(router)
+    load_areas()  # The document names every event, whether or not a route has imported it.
     openapi.install(app)
     return app
 

@@ -25,6 +25,9 @@ WRITES = {"post", "put", "patch"}
 FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
 """Schemas that FastAPI adds for its own error format, which this API does not have."""
 
+BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+"""What pydantic calls the bounds of a number that a validator of ours looks at first, and JSON Schema."""
+
 SECURITY_SCHEMES = {
     "accessToken": {
         "type": "http",
@@ -120,6 +123,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         responses=answers.shared_responses(),
     )
     _name(made["paths"])
+    _rename_bounds(made)
     return _ordered(made)
 
 
@@ -140,6 +144,17 @@ def _name(paths: dict[str, Any]) -> None:
                 f"two operations are called {operation['operationId']}; name an alias after itself"
             )
         taken.add(operation["operationId"])
+
+
+def _rename_bounds(part: Any) -> None:
+    """Give bounds their names in JSON Schema, in place."""
+    for item in part.values() if isinstance(part, dict) else part:
+        if isinstance(item, dict | list):
+            _rename_bounds(item)
+    if isinstance(part, dict) and part.get("type") in ("integer", "number"):
+        for theirs, name in BOUNDS.items():
+            if theirs in part:
+                part[name] = part.pop(theirs)
 
 
 def _add(schemas: dict[str, Any], more: dict[str, Any]) -> None:
