@@ -109,9 +109,10 @@ class RequestLayer:
             (b"traceparent", parent),
         ]
         added.extend(limit_headers(scope.get(STATES, ())))
-        if b"cache-control" not in present and (
+        is_open_read = scope["method"] in ("GET", "HEAD") and not (
             header(scope, b"authorization") or header(scope, b"x-api-key")
-        ):
+        )
+        if b"cache-control" not in present and not is_open_read:
             added.append((b"cache-control", b"no-store"))
         return added
 

@@ -34,14 +34,8 @@ from app.services.auth.step_up import StepUps
 
 NO_STORE = {"Cache-Control": "no-store"}
 
-
-def no_store(response: Response) -> None:
-    """Keep tokens and personal answers out of every cache."""
-    response.headers.update(NO_STORE)
-
-
-router = APIRouter(prefix="/api/auth", tags=["auth"], dependencies=[Depends(no_store)])
-alias_router = APIRouter(prefix="/api", tags=["auth"], dependencies=[Depends(no_store)])
+router = APIRouter(prefix="/api/auth", tags=["auth"])
+alias_router = APIRouter(prefix="/api", tags=["auth"])
 
 Anybody = Annotated[None, Depends(public("whoever is not signed in yet comes here"))]
 Mailed = Annotated[None, Depends(public("whoever holds the mail may come from any browser"))]
@@ -55,10 +49,13 @@ STEP_UP_LIMIT = Depends(limited("step_up", by="principal", is_sign_in=True))
 UNUSABLE = ["email_not_confirmed", "account_suspended", "erasure_pending"]
 TOKEN_PROBLEMS = problems({400: ["token_invalid"], 410: ["token_used", "token_expired"]})
 
-LinkToken = Annotated[str | None, Query(max_length=256, description="The token of the mail.")]
+LinkToken = Annotated[str | None, Query(max_length=1024, description="The token of the mail.")]
 LinkTokenHash = Annotated[
-    str | None, Query(max_length=256, description="The same under its old name.", deprecated=True)
+    str | None, Query(max_length=1024, description="The same under its old name.", deprecated=True)
 ]
+
+
+ScopeToEnd = Annotated[SignOutScope, Query(description="This session, all others, or all.")]
 
 
 @router.post(
@@ -166,7 +163,7 @@ async def refresh_session(_: Anybody, refreshing: Refreshing, body: Refresh) -> 
 
 
 @router.post("/logout", status_code=204)
-async def sign_out(_: SignedIn, sign_outs: SignOuts, scope: SignOutScope = "local") -> None:
+async def sign_out(_: SignedIn, sign_outs: SignOuts, scope: ScopeToEnd = "local") -> None:
     """End this session (`local`), all others (`others`) or all (`global`)."""
     await sign_outs.sign_out(scope)
 
@@ -212,6 +209,7 @@ async def switch_organization(
 
 
 @router.get("/providers")
-async def list_providers(_: Anybody) -> Providers:
+async def list_providers(_: Anybody, response: Response) -> Providers:
     """The ways to sign in that this service offers."""
+    response.headers.update(NO_STORE)
     return providers()

@@ -23,7 +23,7 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_one_line)
 ]
 PasswordText = Annotated[str, Field(max_length=LONGEST_PASSWORD_TEXT)]
-TokenText = Annotated[str, Field(min_length=1, max_length=256)]
+TokenText = Annotated[str, Field(min_length=1, max_length=1024)]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6}$", description="The 6 digits of the mail.")]
 Verifier = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._~-]{43,128}$", description="PKCE code verifier (RFC 7636, 4.1).")

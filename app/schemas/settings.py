@@ -12,4 +12,4 @@ class SessionsToEnd(Query):
     """Which of the caller's sessions are to be ended."""
 
     scope: Literal["others", "all"] | None = Field(None, description="All but this one, or all.")
-    id: UUID | None = Field(None, description="One of them.", deprecated=True)
+    id: UUID | None = Field(None, description="One of them.", json_schema_extra={"deprecated": True})

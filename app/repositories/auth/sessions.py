@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Uuid, and_, exists, func, literal, select, update
 
 from app.models.auth import User, UserSession
 from app.models.settings import Profile
@@ -65,14 +65,17 @@ class SessionRepository(Repository[UserSession]):
         return SessionCard(row[0], row[1], row[2], row[3])
 
     async def knows_device(self, user_id: UUID | None, key_hash: bytes | None, now: datetime) -> bool:
-        """Whether a device key stands on one of the account's sessions, live or ended within 90 days."""
+        """Whether a device key stands on one of the account's sessions, live or ended within 90 days.
+
+        Without a person or a key it is the same statement, which finds nothing.
+        """
         ended_at = func.least(
             func.coalesce(UserSession.revoked_at, UserSession.expires_at), UserSession.expires_at
         )
         statement = select(
             exists().where(
-                UserSession.user_id == user_id,
-                UserSession.device_key_hash == key_hash,
+                UserSession.user_id == literal(user_id, Uuid()),
+                UserSession.device_key_hash == literal(key_hash, LargeBinary()),
                 ended_at > now - DEVICE_REMEMBERED,
             )
         )
