@@ -45,6 +45,19 @@ class DiscountRepository(Repository[DiscountCode]):
         redeemed: DiscountCode | None = (await self.session.execute(statement)).scalar_one_or_none()
         return redeemed
 
+    async def lock(self, order_id: UUID, code: str | None) -> None:
+        """Lock the code that an order redeemed and the one that it is to have, in the order of their ids."""
+        redeemed = select(DiscountRedemption.discount_id).where(
+            DiscountRedemption.order_id == order_id, DiscountRedemption.released_at.is_(None)
+        )
+        statement = (
+            select(DiscountCode.id)
+            .where(or_(DiscountCode.code == code, DiscountCode.id.in_(redeemed)))
+            .order_by(DiscountCode.id)
+            .with_for_update(key_share=True)
+        )
+        await self.session.execute(statement)
+
     async def live_redemptions(self, discount_id: UUID, email: str | None) -> int:
         """How often the buyer with this canonical address has redeemed the code without giving it back."""
         statement = select(func.count(DiscountRedemption.order_id)).where(

@@ -54,8 +54,16 @@ class DiscountService:
         """Write down which code an existing order redeemed, and what it took off."""
         await self.codes.keep(order_id, code.id, email=email, amount=amount)
 
+    async def give_up(self, order_id: UUID, successor: str | None) -> None:
+        """Give back what an order redeemed, since it is priced anew, perhaps with another code.
+
+        Both codes are locked first, in the order of their ids, so that two orders may exchange theirs.
+        """
+        await self.codes.lock(order_id, successor.upper() if successor else None)
+        await self.release(order_id)
+
     async def release(self, order_id: UUID) -> None:
-        """Give back what an order redeemed: it was cancelled, or is priced anew."""
+        """Give back what an order redeemed, if it did."""
         await self.codes.release(order_id, await self.session.now())
 
     async def _refuse_frequent(self, code: DiscountCode, email: str | None) -> None:

@@ -132,7 +132,7 @@ class EditingService:
             sale = await self.sales.estimate(basket, discount_code=code, email=email)
         else:
             reserved = await self.stock.rehold(order.id, basket.quantities)
-            await self.discounts.release(order.id)
+            await self.discounts.give_up(order.id, code)
             sale = await self.sales.sell(basket, reserved.values(), discount_code=code, email=email)
             await self.sales.keep(sale, order.id, email)
         await self.placing.rewrite(order, sale)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.core.errors import Conflict, translate_constraint
+from app.core.errors import Conflict, Invalid, translate_constraint
 from app.models.orders import Order
 
 STATUS_MOVES: Mapping[str, tuple[str, ...]] = {
@@ -35,6 +35,7 @@ UNPAID = frozenset({"unpaid", "failed"})
 
 SHIPPABLE = frozenset({"paid", "partially_refunded"})
 
+translate_constraint("orders_metadata", Invalid("metadata_too_large", "`metadata` is too large."))
 translate_constraint(
     "orders_transition", Conflict("invalid_transition", "The order's state does not allow this move.")
 )
