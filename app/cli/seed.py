@@ -11,17 +11,6 @@ from app.core.database import Database, create_engine
 from app.core.runtime import running_database
 
 
-def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
-    parser = verbs.add_parser(
-        "seed",
-        help="put demo data into the database",
-        description="Put demo data into the database, which is migrated first; once, however often it is"
-        " called. Not in production: the demo account's password is known to everybody.",
-    )
-    parser.set_defaults(run=run)
-
-
 def run(_: argparse.Namespace) -> int:
     """Seed; answers the exit code."""
     settings = get_settings()
@@ -36,16 +25,22 @@ def run(_: argparse.Namespace) -> int:
 
 
 def put_demo_data(url: str) -> str:
-    """Put demo data where there is none; answers how to sign in, as `address / password`."""
+    """Put demo data where there is none; answers how to sign in, as `address / password`.
+
+    Ends the process when demo data cannot be made here.
+    """
     return asyncio.run(_seed(url))
 
 
 async def _seed(url: str) -> str:
-    from app.demo import seed  # noqa: PLC0415 - imports every area, which other commands need not wait for
+    from app.demo import DemoRefused, seed  # noqa: PLC0415 - imports every area; other commands need not wait
 
     database = Database(create_engine(url, application_name="luneo-seed"))
     try:
         summary = await seed(database, progress=report)
+    except DemoRefused as error:
+        complain(str(error))
+        raise SystemExit(1) from None
     finally:
         await database.dispose()
     return f"{summary.email} / {summary.password}"
