@@ -102,7 +102,7 @@ RULES = (
             "app/jobs/sequencer.py": "It sets limits of its own connection.",
             "app/repositories/health.py": "It asks the server about itself, and no table of an owner.",
             "app/repositories/jobs.py": "The queue's tables are Procrastinate's and have no classes.",
-            "app/repositories/orders/placing.py": "One statement writes an order; the owner is bound in each part.",
+            "app/repositories/orders/placing.py": "One statement writes an order; each part binds the owner.",
             "app/repositories/products/stock.py": "Stock is moved by one statement; the owner is bound.",
             "app/repositories/realtime.py": "It calls functions of the database.",
         },
@@ -125,8 +125,6 @@ RULES = (
             "app/services/health.py": "A probe has no owner.",
             "app/services/notifications/mailing.py": "Mails belong to nobody.",
             "app/services/notifications/sandbox.py": "Mails belong to nobody.",
-            "app/services/auth/": "Before sign-in there is no owner; people have several organisations.",
-            "app/demo/": "It founds an organisation and its people before there is an owner.",
         },
     ),
     Rule(

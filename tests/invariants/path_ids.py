@@ -1,0 +1,42 @@
+"""Rows that path ids can name: one factory per id of the document."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from app.core.database import SystemSession
+from tests.factories.accounts import make_session
+from tests.factories.orders import make_order
+from tests.factories.products import make_product
+from tests.invariants.served import Served
+from tests.support.personas import Persona
+
+Made = Mapping[str, Any]
+"""The rows of the path ids that stand to the left, by name."""
+
+
+async def _order(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_order(db, owner=owner)
+
+
+async def _product(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_product(db, owner=owner)
+
+
+async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_session(db, owner.user_id, organization_id=owner.organization_id)
+
+
+FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
+    "order_id": _order,
+    "product_id": _product,
+    "session_id": _session,
+}
+"""How a row is made that a path id can name; one entry per id of the document."""
+
+
+async def family(db: SystemSession, owner: Persona, route: Served) -> dict[str, Any]:
+    """Rows of the owner's for every path id of the route, each made with those before it."""
+    made: dict[str, Any] = {}
+    for name in route.path_ids:
+        made[name] = await FACTORIES[name](db, owner, made)
+    return {name: row.id for name, row in made.items()}

@@ -1,0 +1,180 @@
+"""Invariant: every list is a page with an end, and costs the same number of statements however long it is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from httpx import AsyncClient, Response
+from sqlalchemy import func, select
+
+from app.core.database import SystemSession
+from app.core.ids import uuid7
+from app.core.paging import Page
+from app.models.orders import OrderStatusHistory
+from app.models.products import StockMovement
+from tests.factories.accounts import make_session
+from tests.factories.orders import make_order
+from tests.factories.products import make_product
+from tests.invariants.examples import body_schema, resolve
+from tests.invariants.path_ids import family
+from tests.invariants.served import Served, document, served
+from tests.support.personas import Persona
+
+Maker = Callable[[SystemSession, Persona, dict[str, Any]], Awaitable[Any]]
+
+
+async def _orders(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_order(db, owner=owner, items=2)
+
+
+async def _products(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_product(db, owner=owner)
+
+
+async def _movements(db: SystemSession, owner: Persona, ids: dict[str, Any]) -> Any:
+    product = {"organization_id": owner.organization_id, "product_id": ids["product_id"]}
+    counts = {"delta_stock": 1, "stock_after": 11, "reserved_after": 0}
+    db.add(StockMovement(id=uuid7(), reason="adjust", actor_type="user", **product, **counts))
+    await db.commit()
+
+
+async def _steps(db: SystemSession, owner: Persona, ids: dict[str, Any]) -> Any:
+    of_order = OrderStatusHistory.order_id == ids["order_id"]
+    count = await db.scalar(select(func.count()).select_from(OrderStatusHistory).where(of_order))
+    step = {"position": (count or 0) + 100, "field": "hold_reason", "actor_type": "system"}
+    db.add(OrderStatusHistory(organization_id=owner.organization_id, order_id=ids["order_id"], **step))
+    await db.commit()
+
+
+async def _sessions(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_session(db, owner.user_id, organization_id=owner.organization_id)
+
+
+MAKERS: dict[str, Maker] = {
+    "GET /api/orders": _orders,
+    "GET /api/orders/list": _orders,
+    "GET /api/orders/{order_id}/history": _steps,
+    "GET /api/products": _products,
+    "GET /api/products/{product_id}/stock/movements": _movements,
+    "GET /api/settings/sessions": _sessions,
+    "POST /api/orders/list": _orders,
+}
+"""How one more row of a list is made; one entry per list route."""
+
+WHOLE = {"GET /sandbox/mail.json": "The newest hundred, on a developer's machine."}
+"""Answers that hold a list and are no pages, and what bounds them."""
+
+
+def is_page(route: Served) -> bool:
+    model = route.context.response_model
+    return isinstance(model, type) and issubclass(model, Page)
+
+
+LISTS = [route for route in served() if is_page(route)]
+
+
+def has_list(route: Served) -> bool:
+    """Whether the answer is a list, or one under `items`."""
+    model = route.context.response_model
+    fields = getattr(model, "model_fields", {})
+    return getattr(model, "__origin__", None) is list or "items" in fields
+
+
+def test_lists_when_they_are_counted() -> None:
+    assert len(LISTS) >= 3
+    names = {route.name for route in LISTS}
+    assert names <= set(MAKERS), f"add {sorted(names - set(MAKERS))} to MAKERS in {__name__}"
+    assert set(MAKERS) <= names, f"{sorted(set(MAKERS) - names)} are no lists: take them out of MAKERS"
+
+
+def test_answers_when_they_hold_a_list_without_pages() -> None:
+    found = {
+        route.name for route in served() if route.method == "GET" and has_list(route) and not is_page(route)
+    }
+    assert found <= set(WHOLE), f"{sorted(found - set(WHOLE))} answer a list that never ends: answer Page[…]"
+    assert set(WHOLE) <= found, f"{sorted(set(WHOLE) - found)} are gone: take them out of WHOLE"
+
+
+def parameters_of(route: Served) -> dict[str, Any]:
+    """The schemas of what a list can be asked, whether it stands in the query or in the body."""
+    operation = route.operation
+    if route.method == "POST":
+        return dict(resolve(document(), body_schema(operation) or {})["properties"])
+    return {item.get("name"): item.get("schema", {}) for item in operation.get("parameters", [])}
+
+
+def test_queries_when_lists_declare_them() -> None:
+    wrong: list[str] = []
+    for route in LISTS:
+        parameters = parameters_of(route)
+        limit = parameters.get("limit", {})
+        if (limit.get("minimum"), limit.get("maximum")) != (1, 100):
+            wrong.append(f"{route.name}: its query must be a PageQuery, whose `limit` is 1 to 100")
+        wrong += [f"{route.name} has no `{name}`" for name in ("cursor", "page") if name not in parameters]
+    assert not wrong, "\n".join(wrong)
+
+
+@dataclass
+class Listing:
+    """A list of Alice's, to be asked for."""
+
+    client: AsyncClient
+    alice: Persona
+    route: Served
+    ids: dict[str, Any]
+
+    async def ask(self, **query: Any) -> Response:
+        address = self.route.path.format(**self.ids)
+        where: Any = {"json": query} if self.route.method == "POST" else {"params": query}
+        return await self.client.request(self.route.method, address, headers=self.alice.headers, **where)
+
+    async def all(self) -> Any:
+        answer = await self.ask(limit=100, count=True)
+        assert answer.status_code == 200, f"{self.route.name} answered {answer.text}"
+        return answer.json()
+
+
+@pytest.fixture
+async def listing(client: AsyncClient, db: SystemSession, alice: Persona, route: Served) -> Listing:
+    return Listing(client, alice, route, await family(db, alice, route))
+
+
+STEPS_OVER: list[dict[str, Any]] = [
+    {"limit": 101},
+    {"limit": 0},
+    {"limit": "x"},
+    {"page": 0},
+    {"cursor": "forged"},
+    {"unknown": 1},
+]
+
+
+@pytest.mark.parametrize("route", LISTS, ids=lambda route: route.name)
+async def test_list_when_its_bounds_are_overstepped(listing: Listing) -> None:
+    for query in STEPS_OVER:
+        answer = await listing.ask(**query)
+        assert answer.status_code == 422, f"{listing.route.name} with {query} answered {answer.status_code}"
+    assert (await listing.ask(limit=100)).status_code == 200
+
+
+@pytest.mark.parametrize("route", LISTS, ids=lambda route: route.name)
+async def test_list_when_it_grows(
+    listing: Listing, db: SystemSession, alice: Persona, statements: Any
+) -> None:
+    name = listing.route.name
+    for _ in range(2):
+        await MAKERS[name](db, alice, listing.ids)
+    await listing.all()  # What is read once per process is read now.
+    with statements() as few:
+        short = await listing.all()
+    for _ in range(10):
+        await MAKERS[name](db, alice, listing.ids)
+    with statements() as many:
+        long = await listing.all()
+    assert len(long["items"]) == len(short["items"]) + 10, f"MAKERS makes no rows of {name}"
+    assert long["total"] == len(long["items"])
+    assert len(many) == len(few), (
+        f"{name} sends {len(few)} statements for {len(short['items'])} rows and {len(many)} for"
+        f" {len(long['items'])}: fetch what a row needs for all rows at once\n" + "\n".join(many)
+    )
