@@ -45,15 +45,15 @@ class ProductQuery(PageQuery):
         None, min_length=1, max_length=200, description="Beginnings of words of the name, SKU or category."
     )
     status: list[Status] = Field([], max_length=10, description="Repeat it for several.")
-    category: Category | None = None
+    category: Category | None = Field(None, description="Only products of this category.")
     sku: Sku | None = Field(None, description="The whole SKU; case does not matter.")
-    slug: Slug | None = None
+    slug: Slug | None = Field(None, description="Only the product with this slug.")
     in_stock: bool | None = Field(
         None, description="True: it can be ordered, being untracked, on back order or available."
     )
     price_min: int | None = Field(None, ge=0, le=MAX_AMOUNT, description="Minor units, inclusive.")
     price_max: int | None = Field(None, ge=0, le=MAX_AMOUNT, description="Minor units, inclusive.")
-    sort: SortOrder = "-created_at"
+    sort: SortOrder = Field("-created_at", description="Order of the list; `-` means descending.")
 
 
 class MovementQuery(PageQuery):
