@@ -62,16 +62,40 @@ class SignUpService:
         is_new = await people.insert(uuid7(), email=address.address, canonical=address.canonical, now=now)
         user = await people.by_address(address.canonical, lock=True)
         assert user is not None  # noqa: S101 - inserted just now, or the row that stood in the way
-        if not is_new and (user.email_confirmed_at is not None or user.status != "active"):
+        if user.email_confirmed_at is not None or user.status != "active":
+            await self._rehearse(people, body, hashed, now)
             await emit(self.session, SignupRepeated(user_id=user.id), private={"is_mailed": is_mailed})
             return
+        await self._fill(people, user, body, hashed, now)
+        if is_new:
+            await self._give_home(people, user, body, now)
+            await emit(self.session, SignedUp(user_id=user.id, method="password"))
+        else:
+            rehearsal = await self.session.begin_nested()
+            await self._give_home(people, user, body, now)
+            await rehearsal.rollback()
+
+    async def _rehearse(self, people: PeopleRepository, body: SignUp, hashed: str, now: datetime) -> None:
+        """Make an account that nobody asked for and take it back, so that a taken address costs as much time.
+
+        Nothing of the existing account is touched on the way.
+        """
+        rehearsal = await self.session.begin_nested()
+        user_id = uuid7()
+        decoy = User(id=user_id, email=f"{user_id}@rehearsal.invalid")
+        await people.insert(user_id, email=decoy.email, canonical=decoy.email, now=now)
+        await self._fill(people, decoy, body, hashed, now)
+        await self._give_home(people, decoy, body, now)
+        await rehearsal.rollback()
+
+    async def _fill(
+        self, people: PeopleRepository, user: User, body: SignUp, hashed: str, now: datetime
+    ) -> None:
+        """What every sign-up of an open address writes anew."""
         await people.set_profile(
             user.id, full_name=body.full_name, company=body.company, locale=body.locale, now=now
         )
         await people.set_password(user.id, hashed, now)
-        if is_new:
-            await self._give_home(people, user, body, now)
-            await emit(self.session, SignedUp(user_id=user.id, method="password"))
         await request_confirmation(self.session, user, now, code_challenge=body.code_challenge)
 
     async def _give_home(self, people: PeopleRepository, user: User, body: SignUp, now: datetime) -> None:
