@@ -18,6 +18,7 @@ import pytest
 from pydantic_core import to_jsonable_python
 
 from app.core.config import Settings
+from app.demo.house import PASSWORD, TEAM
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -73,9 +74,10 @@ def test_make_targets_when_named() -> None:
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: its address and its log."""
+    """A running service: its address, the line that it printed, and its log."""
 
     address: str
+    line: str
     log: Path
 
 
@@ -100,7 +102,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert process.stdout
         line = process.stdout.readline()
         assert f"127.0.0.1:{port}" in line, (room / "log").read_text()
-        yield Service(f"http://127.0.0.1:{port}", room / "log")
+        yield Service(f"http://127.0.0.1:{port}", line.strip(), room / "log")
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
@@ -118,6 +120,12 @@ def first_calls() -> str:
     blocks = re.findall(r"^```bash\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1
     return str(blocks[0])
+
+
+def test_line_when_the_service_is_ready(service: Service) -> None:
+    shown = re.findall(r"^Luneo API is ready at .*$", README.read_text(), re.MULTILINE)
+    port = service.address.rpartition(":")[2]
+    assert shown == [f"{service.line.replace(port, '8000')}; demo sign-in: {TEAM[0].email} / {PASSWORD}"]
 
 
 def test_first_calls_when_pasted(service: Service, tmp_path: Path) -> None:
