@@ -39,7 +39,7 @@ def outcomes(answers: list[Response]) -> Counter[tuple[int, str | None]]:
 async def reserved(db: SystemSession) -> dict[str, int]:
     """What is held of each product, by name."""
     rows = await db.execute(select(Product.name, Product.reserved))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 async def test_last_piece_when_fifty_want_it(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
@@ -69,7 +69,7 @@ async def test_baskets_when_sixty_cross_each_other(
         .join(Product, Product.id == StockReservation.product_id)
         .group_by(Product.name)
     )
-    assert dict(held.tuples().all()) == wanted
+    assert dict(held.all()) == wanted
     numbers = sorted(answer.json()["order_number"][-6:] for answer in answers)
     assert numbers == [f"{n:06d}" for n in range(1, 61)]
 
@@ -131,7 +131,7 @@ async def test_code_when_the_last_redemption_is_raced_for(
         refused = [answer.json()["errors"][0]["code"] for answer in answers if answer.status_code == 422]
         assert set(refused) == {cause}
     rows = await db.execute(select(DiscountCode.code, DiscountCode.redeemed))
-    assert dict(rows.tuples().all()) == {"TEN": 3, "ONCE": 1}
+    assert dict(rows.all()) == {"TEN": 3, "ONCE": 1}
     assert once.max_per_customer == 1
 
 

@@ -45,9 +45,11 @@ class OrderQuery(PageQuery):
     )
     from_: Moment | None = Field(None, alias="from", description="Made at this moment or later.")
     to: Moment | None = Field(None, description="Made before this moment.")
-    min_total: Bound | None = None
-    max_total: Bound | None = None
-    sort: OrderSort = "-created_at"
+    min_total: Bound | None = Field(None, description="Least total, in minor units of each order's currency.")
+    max_total: Bound | None = Field(
+        None, description="Largest total, in minor units of each order's currency."
+    )
+    sort: OrderSort = Field("-created_at", description="Order of the list; `-` means descending.")
 
     @model_validator(mode="after")
     def _one_search(self) -> Self:
