@@ -2,24 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 
 from sqlalchemy import text
 
 from app.core.database import Database
-from app.core.events import REGISTRY
+from app.core.events import REGISTRY, Audience, Event
+from app.core.permissions import Permission
 from app.jobs.app import load_areas
 from app.jobs.handlers import HANDLERS
 from app.jobs.queue import JOBS
 from app.repositories.realtime import sequence_once
 
-# What a queue worker sends. It cannot be asked to do this itself, since its own connection would not see the rows of
-# a test's transaction.
+# What a queue worker sends. It cannot be asked to do this itself, since its own connection would not see the
+# rows of a test's transaction.
 TAKE = text("SELECT id, task_name, args FROM procrastinate_fetch_job_v2(NULL, NULL)")
 FINISH = text("SELECT procrastinate_finish_job_v1(:id, 'succeeded', false)")
 
 
 async def handle_events(database: Database) -> None:
-    """Put every emitted event into the log, run its handlers, and every job that is due, also those they queue.
+    """Put every emitted event into the log, run its handlers and every job that is due, those they queue too.
 
     What a handler or a job raises is raised here; nothing is tried again, and jobs scheduled ahead stay.
     """
@@ -62,3 +65,29 @@ def own_registry() -> Iterator[None]:
         for registry, before in kept:
             registry.clear()
             registry.update(before)  # type: ignore[arg-type]  # each gets back what it held
+
+
+class Numbered(Event):
+    """What tests know of the classes that `declare_event` makes."""
+
+    def __init__(self, *, number: int) -> None:
+        raise NotImplementedError("a declared class has an initialiser of its own")
+
+
+def declare_event(
+    kind: str = "test.happened",
+    *,
+    audience: Audience = "internal",
+    permission: Permission | None = None,
+    handlers: tuple[str, ...] = (),
+) -> type[Numbered]:
+    """An event class for one test, with a number as its payload; declare it inside `own_registry()`."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Declared(Numbered):
+        type: ClassVar = kind
+        description: ClassVar = "Something happened in a test."
+        number: int
+
+    Declared.audience, Declared.read_permission, Declared.handlers = audience, permission, handlers
+    return Declared
