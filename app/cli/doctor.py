@@ -21,26 +21,6 @@ from app.repositories.health import HealthRepository
 MARKS = {"ok": "ok  ", "off": "-   ", "warn": "warn", "fail": "FAIL"}
 
 
-def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
-    parser = verbs.add_parser(
-        "doctor",
-        help="say what is wrong here, and how to mend it",
-        description="Look at the configuration and at everything that the service depends on. Exits with 1"
-        " when something is wrong.",
-    )
-    act = parser.add_mutually_exclusive_group()
-    act.add_argument(
-        "--new-key", action="store_true", help="print a fresh entry for SECRET_KEYS and do nothing else"
-    )
-    act.add_argument(
-        "--new-epoch",
-        action="store_true",
-        help="after restoring a backup: make the cursors of event streams unknown; clients load afresh",
-    )
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Examine, or do the one thing that was asked for; answers the exit code."""
     if arguments.new_key:

@@ -11,24 +11,6 @@ from app.core.config import get_settings
 from app.core.runtime import running_database
 
 
-def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
-    parser = verbs.add_parser(
-        "migrate",
-        help="bring the database up to date",
-        description="Bring the database up to date: that of DATABASE_URL, or the embedded one. Several at"
-        " once wait for each other. Every migration is committed by itself.",
-    )
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument("--to", metavar="REVISION", default="head", help="stop at this revision (default: head)")
-    way.add_argument(
-        "--down",
-        metavar="REVISION",
-        help="go back to this revision; `-1` is one step, `base` empties the database",
-    )
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Migrate; answers the exit code."""
     settings = get_settings()

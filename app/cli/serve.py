@@ -23,33 +23,6 @@ GRACE_SECONDS = 10
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - only how it is shown
 
 
-def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
-    parser = verbs.add_parser(
-        "serve",
-        help="answer requests",
-        description="Answer requests. Without DATABASE_URL an embedded PostgreSQL runs under DATA_DIR and is"
-        " migrated by itself. Prints one line when it is ready; Ctrl-C stops it.",
-    )
-    parser.add_argument("--host", help="address to listen on (HOST, default 127.0.0.1)")
-    parser.add_argument(
-        "--port", type=_port, help="port to listen on (PORT, default 8000); 0 takes a free one"
-    )
-    parser.add_argument("--migrate", action="store_true", help="migrate a database of your own, too")
-    parser.add_argument(
-        "--seed-demo",
-        action="store_true",
-        help="migrate, and put demo data where there is none; not in production",
-    )
-    parser.set_defaults(run=run)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return int(text)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal; answers the exit code."""
     given = {"host": arguments.host, "port": arguments.port}

@@ -9,17 +9,6 @@ from app.core.config import get_settings
 from app.core.runtime import running_database
 
 
-def add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the command."""
-    parser = verbs.add_parser(
-        "worker",
-        help="run events and jobs in a process of their own",
-        description="Run events and jobs until Ctrl-C or SIGTERM. Give the servers WORKER=external then. Any"
-        " number of workers may run, on any number of machines.",
-    )
-    parser.set_defaults(run=run)
-
-
 def run(_: argparse.Namespace) -> int:
     """Work until a signal; answers the exit code."""
     from app.jobs.worker import run_worker  # noqa: PLC0415 - imports every area, which other commands need not wait for
