@@ -84,10 +84,10 @@ class SuppressionRepository(Repository[EmailSuppression]):
 
     model = EmailSuppression
 
-    async def reason(self, address_hash: bytes) -> str | None:
-        """Why the address is suppressed, or None."""
-        found = await self.one(EmailSuppression.address_hash == address_hash)
-        return found.reason if found else None
+    async def reason(self, hashes: Sequence[bytes]) -> str | None:
+        """Why the address of these hashes is suppressed, or None."""
+        found = select(EmailSuppression.reason).where(EmailSuppression.address_hash.in_(hashes)).limit(1)
+        return (await self.session.scalars(found)).one_or_none()
 
     async def suppress(self, address_hash: bytes, reason: str, provider: str) -> None:
         """Stop writing to the address; known already: nothing happens."""
@@ -95,14 +95,6 @@ class SuppressionRepository(Repository[EmailSuppression]):
             insert(EmailSuppression)
             .values(id=uuid7(), address_hash=address_hash, reason=reason, provider=provider)
             .on_conflict_do_nothing(index_elements=["address_hash"])
-        )
-
-    async def lift(self, address_hash: bytes, reason: str) -> None:
-        """Write to the address again, if it was suppressed for this reason."""
-        await self.session.execute(
-            delete(EmailSuppression).where(
-                EmailSuppression.address_hash == address_hash, EmailSuppression.reason == reason
-            )
         )
 
 

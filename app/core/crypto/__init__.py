@@ -8,7 +8,7 @@ from app.core.crypto.access_tokens import (
     verify_access_token,
 )
 from app.core.crypto.encoding import decode_base64url, encode_base64url
-from app.core.crypto.keyring import KeyRing, generate_key_text, key_ring, mac, mac_matches
+from app.core.crypto.keyring import KeyRing, every_mac, generate_key_text, key_ring, mac, mac_matches
 from app.core.crypto.one_time import (
     AUTH_CODE_PREFIX,
     EMAIL_TOKEN_PREFIX,
@@ -41,6 +41,7 @@ __all__ = [
     "derive_code",
     "derive_token",
     "encode_base64url",
+    "every_mac",
     "generate_key_text",
     "issue_access_token",
     "key_ring",

@@ -91,6 +91,11 @@ def mac(ring: KeyRing, use: str, data: bytes) -> bytes:
     return hmac_sha256(ring.derive(use), data)
 
 
+def every_mac(ring: KeyRing, use: str, data: bytes) -> list[bytes]:
+    """Return the HMAC-SHA256 of `data` under each key of `use`, newest first, to find what any of them made."""
+    return [hmac_sha256(key, data) for key in ring.derive_all(use)]
+
+
 def mac_matches(ring: KeyRing, use: str, data: bytes, tag: bytes) -> bool:
     """Say whether `tag` is the HMAC-SHA256 of `data` under any key of `use`.
 

@@ -14,7 +14,16 @@ from app.clients.mailer.local import LocalSender
 from app.clients.mailer.smtp import SmtpSender
 from app.core import clock
 from app.core.config import get_settings
-from app.core.crypto import EMAIL_TOKEN_PREFIX, derive_code, derive_token, key_ring, mac, seal, unseal
+from app.core.crypto import (
+    EMAIL_TOKEN_PREFIX,
+    derive_code,
+    derive_token,
+    every_mac,
+    key_ring,
+    mac,
+    seal,
+    unseal,
+)
 from app.core.database import Database, SystemSession
 from app.core.ids import uuid7
 from app.core.mail_addresses import parse_address
@@ -30,6 +39,7 @@ LEASE_SECONDS = 120
 RETRIES = (30, 120, 600, 1800)
 """Seconds until the next try after everybody refused; afterwards hourly."""
 UNKNOWN_RETRY = timedelta(minutes=2)
+ADDRESS_USE = "mail-address"
 
 
 def senders_of(database: Database) -> list[MailSender]:
@@ -42,7 +52,7 @@ def senders_of(database: Database) -> list[MailSender]:
 
 def address_hash(address: str) -> bytes:
     """How an address is known where it must not stand in clear."""
-    return mac(key_ring(), "mail-address", parse_address(address).canonical.encode())
+    return mac(key_ring(), ADDRESS_USE, parse_address(address).canonical.encode())
 
 
 async def enqueue(session: SystemSession, event_id: UUID, request: MailRequest) -> UUID | None:
@@ -111,7 +121,10 @@ async def _is_over(session: SystemSession, email: Email) -> bool:
     if email.expires_at <= clock.now():
         await EmailRepository(session).finish(email.id, status="expired", last_error_code="expired")
         return True
-    reason = await SuppressionRepository(session).reason(email.to_hash)
+    # A key that was rotated out in the meantime made another hash of the same address.
+    address = parse_address(_opened(email.to_address_sealed, "to_address_sealed", email.id)).canonical
+    hashes = every_mac(key_ring(), ADDRESS_USE, address.encode())
+    reason = await SuppressionRepository(session).reason(hashes)
     # A complaint does not stop mails about the account or its safety; a bounce stops everything.
     if reason is None or (reason == "complaint" and email.category in ("account", "security")):
         return False

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "templates" / "mail"
 LOCALES = ("fr", "en")
@@ -55,7 +54,7 @@ def render(template: str, locale: str, variables: Mapping[str, str]) -> Rendered
         raise TemplateError(f"the subject of {template} has a line break")
     text = _TEXT.from_string(source(template, locale, "txt")).render(given)
     content = _HTML.from_string(source(template, locale, "html")).render(given)
-    html = _HTML.from_string(layout()).render(subject=subject, locale=locale, content=Markup(content))  # noqa: S704 - escaped above
+    html = _HTML.from_string(layout()).render(subject=subject, locale=locale, content=content)
     if len(text) + len(html) > LARGEST:
         raise TemplateError(f"{template} is larger than {LARGEST} bytes")
     return RenderedMail(subject, text, html)
