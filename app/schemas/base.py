@@ -32,7 +32,10 @@ def _refuse_loose_integer(value: object) -> object:
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the moment is out of range") from None
 
 
 def _z(value: datetime) -> str:

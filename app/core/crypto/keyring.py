@@ -92,7 +92,7 @@ def mac(ring: KeyRing, use: str, data: bytes) -> bytes:
 
 
 def every_mac(ring: KeyRing, use: str, data: bytes) -> list[bytes]:
-    """Return the HMAC-SHA256 of `data` under each key of `use`, newest first, to find what any of them made."""
+    """Return the HMAC-SHA256 of `data` under each key of `use`, newest first."""
     return [hmac_sha256(key, data) for key in ring.derive_all(use)]
 
 
