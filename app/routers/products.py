@@ -1,13 +1,13 @@
 """The routes of products: the catalogue and its stock."""
 
-import re
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from app.core.access import Principal, allow
 from app.core.errors import problems
+from app.core.etags import IfMatch, etag, versions_of
 from app.core.limits import limited
 from app.core.paging import Page
 from app.core.permissions import Permission
@@ -39,24 +39,10 @@ UPDATE_PROBLEMS = problems(
     }
 )
 
-ETAG = re.compile(r'\s*(?:W/)?"?([0-9]{1,10})"?\s*')
-
-IfMatch = Annotated[
-    str | None, Header(max_length=200, description="The `ETag` that you read, instead of `version`.")
-]
-
-
-def versions_of(if_match: str | None) -> frozenset[int] | None:
-    """The versions that an `If-Match` names; None without one, and for `*`, which names none."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    found = (ETAG.fullmatch(part) for part in if_match.split(","))
-    return frozenset(int(match[1]) for match in found if match)
-
 
 def with_etag(response: Response, product: ProductRead) -> ProductRead:
     """The product, whose version goes out as the answer's `ETag` too."""
-    response.headers["ETag"] = f'"{product.version}"'
+    response.headers["ETag"] = etag(product.version)
     return product
 
 
