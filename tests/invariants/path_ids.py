@@ -34,9 +34,25 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
 """How a row is made that a path id can name; one entry per id of the document."""
 
 
+OTHER_NAMES = {"order_id": "order_number"}
+"""What else names a row where its id may stand."""
+
+
 async def family(db: SystemSession, owner: Persona, route: Served) -> dict[str, Any]:
-    """Rows of the owner's for every path id of the route, each made with those before it."""
+    """The ids of rows of the owner's for every path id of the route, each made with those before it."""
+    return {name: row.id for name, row in (await _rows(db, owner, route)).items()}
+
+
+async def all_names(db: SystemSession, owner: Persona, route: Served) -> list[dict[str, Any]]:
+    """Every way to name such rows: by their ids first."""
+    rows = await _rows(db, owner, route)
+    ids = {name: row.id for name, row in rows.items()}
+    others = {name: getattr(rows[name], other) for name, other in OTHER_NAMES.items() if name in rows}
+    return [ids, {**ids, **others}] if others else [ids]
+
+
+async def _rows(db: SystemSession, owner: Persona, route: Served) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in route.path_ids:
         made[name] = await FACTORIES[name](db, owner, made)
-    return {name: row.id for name, row in made.items()}
+    return made

@@ -13,7 +13,7 @@ from app.core.permissions import Permission
 from app.models.team import TeamMember, TeamRole
 from tests.factories.accounts import access_token_of, make_session, make_user
 from tests.invariants.examples import NoExampleError
-from tests.invariants.path_ids import FACTORIES, family
+from tests.invariants.path_ids import FACTORIES, all_names, family
 from tests.invariants.served import Served, guarded
 from tests.support.personas import Persona
 
@@ -116,9 +116,10 @@ async def test_row_when_it_belongs_to_another_organisation(
     client: AsyncClient, db: SystemSession, alice: Persona, charlie: Persona, route: Served
 ) -> None:
     body = route.example()
-    hers, his = await family(db, alice, route), await family(db, charlie, route)
-    tries = [hers] if len(hers) == 1 else [hers, *({**his, name: hers[name]} for name in hers)]
-    for ids in tries:
+    named = await all_names(db, alice, route)
+    hers, his = named[0], await family(db, charlie, route)
+    mixed = [{**his, name: hers[name]} for name in hers] if len(hers) > 1 else []
+    for ids in (*named, *mixed):
         answer = await route.ask(client, charlie.headers, body=body, **ids)
         assert is_problem(answer, 404), seen(route, answer, "404")
     answer = await route.ask(client, alice.headers, body=body, **hers)
