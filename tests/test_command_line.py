@@ -169,6 +169,16 @@ def test_commands_refuse_a_configuration_that_is_not_valid(verb: str, tmp_path: 
     assert "hunter2" not in told
 
 
+@pytest.mark.parametrize("verb", ["serve", "worker"])
+def test_service_refuses_keys_that_are_none(verb: str, tmp_path: Path) -> None:
+    done = run(verb, DATA_DIR=str(tmp_path), SECRET_KEYS="k1:c2hvcnQ=")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "SECRET_KEYS" in done.stderr
+    assert "--new-key" in done.stderr
+    assert "c2hvcnQ" not in done.stderr
+    assert not (tmp_path / "postgres").exists()
+
+
 def test_migrate_goes_up_down_and_to_a_revision(empty_url: str, tmp_path: Path) -> None:
     environment = {"DATABASE_URL": empty_url, "DATA_DIR": str(tmp_path)}
     head = next(iter(code_heads()))

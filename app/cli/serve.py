@@ -10,11 +10,13 @@ from pathlib import Path
 
 import uvicorn
 
+from app.cli.keys import has_good_keys
 from app.cli.migrate import bring_up_to_date, is_behind
 from app.cli.saying import complain, report, say
 from app.cli.seed import put_demo_data
 from app.core import logging
 from app.core.config import Settings, get_settings, use_settings
+from app.core.protocol import BoundedHeadProtocol
 from app.core.runtime import running_database
 
 GRACE_SECONDS = 10
@@ -33,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
             "--seed-demo makes an account with a password that everybody knows; it is not for production."
         )
         return 2
+    if not has_good_keys():
+        return 1
     listener = _listen(settings)
     if listener is None:
         return 1
@@ -92,7 +96,7 @@ def _serve(listener: socket.socket, sign_in: str | None) -> int:
 
     config = uvicorn.Config(
         create_app(),
-        http="httptools",
+        http=BoundedHeadProtocol,
         loop="uvloop",
         ws="none",
         lifespan="on",

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 
+from app.cli.keys import has_good_keys
 from app.cli.saying import report
 from app.core import logging
 from app.core.config import get_settings
@@ -15,6 +16,8 @@ def run(_: argparse.Namespace) -> int:
 
     settings = get_settings()
     logging.configure(settings)
+    if not has_good_keys():
+        return 1
     try:
         with running_database(settings) as url:
             report("The worker runs")

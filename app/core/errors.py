@@ -20,6 +20,9 @@ logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+NEWER_PHRASES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+"""The phrases of RFC 9110 where Python's depend on its version."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
@@ -191,7 +194,7 @@ def problems(codes: Mapping[int, Iterable[str]]) -> dict[int | str, dict[str, An
     """
     return {
         status: {
-            "description": f"{HTTPStatus(status).phrase}: " + ", ".join(f"`{code}`" for code in listed),
+            "description": f"{phrase(status)}: " + ", ".join(f"`{code}`" for code in listed),
             "x-codes": list(listed),
         }
         for status, listed in ((status, list(codes[status])) for status in codes)
@@ -256,11 +259,16 @@ def database_unavailable() -> Unavailable:
     return Unavailable("database_unavailable", "The database is not reachable; try again.", headers=SOON)
 
 
+def phrase(status: int) -> str:
+    """What a status is called."""
+    return NEWER_PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 def problem(error: AppError, *, instance: str = "", request_id: str = "") -> dict[str, Any]:
     """The members of an error answer; the OpenAPI document's examples are made by it, too."""
     return {
         "type": f"https://docs.luneo.app/problems/{error.code}",
-        "title": HTTPStatus(error.status).phrase,
+        "title": phrase(error.status),
         "status": error.status,
         "detail": error.detail,
         "instance": instance,

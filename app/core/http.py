@@ -16,6 +16,7 @@ from app.core import errors
 from app.core.config import Settings
 from app.core.limits import limit_headers
 from app.core.limits.routes import STATES
+from app.core.logging import current_request
 from app.core.metrics import count_request
 
 logger = structlog.get_logger("luneo.access")
@@ -57,6 +58,7 @@ EXPOSED_HEADERS = [
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
+    "X-Realtime-Cursor",
     "X-Request-Id",
     "traceparent",
 ]
@@ -85,6 +87,7 @@ class RequestLayer:
             return
         began = time.perf_counter()
         parent = _name(scope)
+        cursor = _present_cursor(scope)
         status = 500
         is_stream = False
 
@@ -94,7 +97,10 @@ class RequestLayer:
                 status = message["status"]
                 present = dict(message["headers"])
                 is_stream = present.get(b"content-type", b"").startswith(b"text/event-stream")
-                message["headers"] = [*message["headers"], *self._headers(scope, present, parent)]
+                added = self._headers(scope, present, parent)
+                if cursor is not None and 200 <= status < 300 and _has_principal(scope):
+                    added.append((b"x-realtime-cursor", cursor.encode()))
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:
@@ -130,9 +136,23 @@ def _name(scope: Scope) -> bytes:
     request_id = asked.decode() if asked is not None and REQUEST_ID.fullmatch(asked) else trace_id
     scope["luneo.request_id"] = request_id
     scope["luneo.trace_id"] = trace_id
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id, trace_id=trace_id)
+    current_request.set((request_id, trace_id))
     return f"00-{trace_id}-{secrets.token_hex(8)}-{flags}".encode()
+
+
+def _present_cursor(scope: Scope) -> str | None:
+    """Where the event log stands before a read under /api: what it answers is no older than that.
+
+    Whoever loads first and then streams from this cursor misses nothing.
+    """
+    if scope["method"] != "GET" or not scope["path"].startswith("/api/"):
+        return None
+    hub = getattr(scope["app"].state, "hub", None)
+    return hub.cursor if hub is not None else None
+
+
+def _has_principal(scope: Scope) -> bool:
+    return scope.get("state", {}).get("principal") is not None
 
 
 def route_template(scope: Scope) -> str:
@@ -237,12 +257,13 @@ def install(app: FastAPI, settings: Settings) -> None:
     """Put the layers around the application; the last one added is the outermost."""
     app.add_middleware(BodyLimitLayer)
     app.add_middleware(ErrorLayer)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=settings.cors_origins,
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=CORS_HEADERS,
-        expose_headers=EXPOSED_HEADERS,
-        max_age=600,
-    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+            allow_headers=CORS_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+            max_age=600,
+        )
     app.add_middleware(RequestLayer, is_production=settings.environment == "production")

@@ -7,14 +7,26 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
 
 from app.core.config import Settings
 
+current_request: ContextVar[tuple[str, str] | None] = ContextVar("current_request", default=None)
+"""Id and trace of the request that this task answers, set by core/http.py: every line carries them."""
+
 SECRETS = re.compile(r"luneo_(?:live|test|rt|ot|mfa|ac|st)_[\w-]+|eyJ[\w-]+\.[\w-]+\.[\w-]+")
 """Our keys and tokens, and JWTs, wherever they stand in a line."""
+
+
+def name_request(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the ids of the request to a line that was written on behalf of one."""
+    found = current_request.get()
+    if found is not None:
+        line["request_id"], line["trace_id"] = found
+    return line
 
 
 def redact(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -29,6 +41,7 @@ def configure(settings: Settings) -> None:
     """Send structlog and the standard library's loggers through one formatter."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        name_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,5 +1,7 @@
 """What is counted and measured in a process, as Prometheus metrics without tenants, people or raw paths."""
 
+from functools import lru_cache
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -18,6 +20,18 @@ OUTBOX_ROWS = Gauge("luneo_outbox_rows", "Events that wait for the sequencer.")
 SEQUENCE_LAG = Histogram("luneo_event_sequence_lag_seconds", "From an event's commit to its position.")
 HANDLE_LAG = Histogram("luneo_event_handle_lag_seconds", "From an event to the end of its handlers.")
 JOBS_FAILED = Counter("luneo_jobs_failed_total", "Jobs that gave up.", ["task"])
+STREAMS_OPEN = Gauge(
+    "luneo_streams_open", "Streams and waiting polls of this process.", multiprocess_mode="livesum"
+)
+STREAMS_LAGGING = Gauge(
+    "luneo_streams_lagging",
+    "Streams that read too slowly and are fed from the log.",
+    multiprocess_mode="livesum",
+)
+STREAM_DELIVERIES = Counter("luneo_stream_deliveries_total", "Events that were written to streams.")
+STREAM_RESETS = Counter(
+    "luneo_stream_resets_total", "Cursors that could not be honoured, by why.", ["reason"]
+)
 MAIL = Counter("luneo_mail_total", "Mails handed to a sender.", ["provider", "outcome"])
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -30,9 +44,20 @@ def count_request(method: str, route: str, status: int, seconds: float | None) -
     `route` is the template. What nobody serves is one label, since callers can make up methods.
     """
     label = method if method in METHODS else "OTHER"
-    HTTP_REQUESTS.labels(label, route, f"{status // 100}xx").inc()
+    _counter(label, route, status // 100).inc()
     if seconds is not None and route not in PROBES:
-        HTTP_DURATION.labels(label, route).observe(seconds)
+        _timer(label, route).observe(seconds)
+
+
+@lru_cache(maxsize=4096)
+def _counter(method: str, route: str, hundreds: int) -> Counter:
+    # To find a labelled metric takes longer than to count, and there are only so many routes.
+    return HTTP_REQUESTS.labels(method, route, f"{hundreds}xx")
+
+
+@lru_cache(maxsize=4096)
+def _timer(method: str, route: str) -> Histogram:
+    return HTTP_DURATION.labels(method, route)
 
 
 def exposition() -> bytes:

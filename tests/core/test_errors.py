@@ -159,7 +159,7 @@ async def test_json_that_python_reads_and_nobody_else_is_422(things: AsyncClient
     ],
 )
 async def test_other_content_types_are_415(things: AsyncClient, content_type: str) -> None:
-    headers = {"Content-Type": content_type.encode("latin-1")}
+    headers = {b"Content-Type": content_type.encode("latin-1")}
     answer = await things.post("/things", content=b'{"name": "a"}', headers=headers)
     assert told(answer) == (415, "unsupported_media_type")
 

@@ -104,7 +104,7 @@ async def test_request_id_is_the_callers_when_it_is_plain(things: AsyncClient) -
 
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "é", "<script>", 'a"b'])
 async def test_request_id_is_a_new_one_when_the_callers_is_odd(things: AsyncClient, sent: str) -> None:
-    answer = await things.get("/things", headers={"X-Request-Id": sent.encode("latin-1")})
+    answer = await things.get("/things", headers={b"X-Request-Id": sent.encode("latin-1")})
     assert len(answer.headers["x-request-id"]) == 32
     assert answer.headers["x-request-id"] != sent
 

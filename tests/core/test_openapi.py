@@ -236,6 +236,13 @@ def test_older_document_says_the_same_in_other_words() -> None:
             "examples": {"type": "integer", "exclusiveMinimum": 0},
             "ref": {"anyOf": [{"$ref": "#/components/schemas/A"}, {"type": "null"}], "description": "d"},
             "either": {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
+            "file": {"type": "string", "contentMediaType": "image/png"},
+            "pair": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}]},
+            "sums": {
+                "type": "object",
+                "propertyNames": {"enum": ["a"]},
+                "additionalProperties": {"type": "integer"},
+            },
         },
         "default": {"const": 1},
     }
@@ -248,6 +255,9 @@ def test_older_document_says_the_same_in_other_words() -> None:
             "examples": {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
             "ref": {"allOf": [{"$ref": "#/components/schemas/A"}], "nullable": True, "description": "d"},
             "either": {"anyOf": [{"type": "string"}, {"type": "integer"}], "nullable": True},
+            "file": {"type": "string", "format": "binary"},
+            "pair": {"type": "array", "items": {}},
+            "sums": {"type": "object", "additionalProperties": {"type": "integer"}},
         },
         "default": {"const": 1},
     }

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from app.core.access import Marker
-from app.core.errors import MEDIA_TYPE, AppError, FieldError, problem
+from app.core.errors import MEDIA_TYPE, AppError, FieldError, phrase, problem
 
 REQUEST_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -149,15 +148,15 @@ def shared_responses() -> dict[str, Any]:
 
 
 def _name(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+    return phrase(status).title().replace(" ", "").replace("-", "")
 
 
 def _response(status: int, codes: Sequence[str]) -> dict[str, Any]:
     ordered = list(dict.fromkeys(codes))
-    phrase = HTTPStatus(status).phrase
+    title = phrase(status)
     listed = ", ".join(f"`{code}`" for code in ordered)
     response: dict[str, Any] = {
-        "description": f"{phrase}: {listed}" if listed else phrase,
+        "description": f"{title}: {listed}" if listed else title,
         "headers": _problem_headers(status),
         "content": {
             MEDIA_TYPE: {
@@ -177,7 +176,7 @@ def _example(status: int, code: str) -> dict[str, Any]:
     error = AppError(code, detail, errors=faults)
     return {
         **problem(error, instance="/api/orders", request_id=REQUEST_ID),
-        "title": HTTPStatus(status).phrase,
+        "title": phrase(status),
         "status": status,
     }
 

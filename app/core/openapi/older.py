@@ -6,6 +6,19 @@ VERBATIM = frozenset({"default", "enum", "example", "required", "value"})
 """Members whose values are data or names and no schemas."""
 
 
+NEWER = frozenset(
+    {
+        "contentEncoding",
+        "contentMediaType",
+        "contentSchema",
+        "patternProperties",
+        "prefixItems",
+        "propertyNames",
+    }
+)
+"""Members that 3.0 does not know. They only narrow what their schema says."""
+
+
 def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
     """A 3.0 rendition of the 3.1 document, for reading and for trying requests.
 
@@ -42,6 +55,12 @@ def _converted_names(named: dict[str, Any]) -> dict[str, Any]:
 
 def _schema(schema: dict[str, Any]) -> dict[str, Any]:
     """Say in the words of 3.0 what only 3.1 has."""
+    if "contentMediaType" in schema:
+        schema["format"] = "binary"
+    for name in NEWER & schema.keys():
+        del schema[name]
+    if schema.get("type") == "array":
+        schema.setdefault("items", {})
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
     if isinstance(schema.get("examples"), list):

@@ -1,0 +1,148 @@
+"""What a real server does with bytes that no well-behaved client sends."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from app.core import protocol
+from app.core.protocol import BoundedHeadProtocol
+
+CLOSE = b"Host: x\r\nConnection: close\r\n"
+
+
+@pytest.fixture
+async def port(app: FastAPI) -> AsyncIterator[int]:
+    """The application behind the same server as `serve`, on a free port of this process."""
+    config = uvicorn.Config(
+        app, port=0, http=BoundedHeadProtocol, ws="none", lifespan="off", log_config=None, server_header=False
+    )
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    ticking = asyncio.create_task(server.main_loop())
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await ticking
+    await server.shutdown()
+
+
+async def exchange(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """Everything that comes back until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with contextlib.suppress(ConnectionError):
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(20):
+            while part := await reader.read(65536):
+                received += part
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return received
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400),
+        (b"GET /health/live HTTP/1.0\r\n\r\n", 200),
+        (b"GET /nowhere HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n", 404),
+        (b"POST /x HTTP/1.1\r\n" + CLOSE + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
+        (
+            b"POST /x HTTP/1.1\r\n"
+            + CLOSE
+            + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (b"POST /x HTTP/1.1\r\n" + CLOSE + b"Content-Length: -5\r\n\r\n", 400),
+        (b"GET /api/products HTTP/1.1\r\n" + CLOSE + b"Authorization: Bearer \xff\xfe\xe9\r\n\r\n", 401),
+        (b"GET /api/products HTTP/1.1\r\n" + CLOSE + b"Authorization: Bearer\r\n\r\n", 401),
+        (
+            b"GET /api/products HTTP/1.1\r\n"
+            + CLOSE
+            + b"Authorization: Bearer "
+            + b"a" * 60_000
+            + b"\r\n\r\n",
+            401,
+        ),
+        (b"GET /nowhere/%00/%ff HTTP/1.1\r\n" + CLOSE + b"\r\n", 404),
+        (b"GET /\xff\xfe HTTP/1.1\r\n" + CLOSE + b"\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\n" + CLOSE + b"\r\n", 404),
+        (b"TRACE /health/live HTTP/1.1\r\n" + CLOSE + b"\r\n", 405),
+        (b"BREW /health/live HTTP/1.1\r\n" + CLOSE + b"\r\n", 400),
+        (b"GET http://elsewhere.test/health/live HTTP/1.1\r\n" + CLOSE + b"\r\n", 200),
+    ],
+)
+async def test_odd_request_is_answered_without_a_defect(port: int, sent: bytes, expected: int) -> None:
+    assert status(await exchange(port, sent)) == expected
+
+
+async def test_upgrades_are_ignored(port: int) -> None:
+    sent = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    assert status(await exchange(port, sent)) == 200
+
+
+async def test_body_without_a_length_ends_with_413_and_the_connection(port: int) -> None:
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    answer = await exchange(port, head + b"Transfer-Encoding: chunked\r\n\r\n", *([chunk] * 17))
+    assert status(answer) == 413
+    assert b"connection: close" in answer.lower()
+
+
+async def test_request_after_a_refused_method_is_answered_on_the_same_connection(port: int) -> None:
+    first = b"DELETE /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+    answer = await exchange(port, first + b"GET /health/live HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 405" in answer
+    assert answer.endswith(b'{"status":"pass"}')
+
+
+async def test_head_is_refused_when_it_is_too_long(port: int) -> None:
+    line = b"X-Padding: " + b"a" * 8000 + b"\r\n"
+    answer = await exchange(port, b"GET /health/live HTTP/1.1\r\nHost: x\r\n", *([line] * 9), pause=0.01)
+    assert status(answer) == 431
+
+
+async def test_head_of_an_ordinary_length_is_taken(port: int) -> None:
+    line = b"X-Padding: " + b"a" * 8000 + b"\r\n"
+    answer = await exchange(
+        port, b"GET /health/live HTTP/1.1\r\n" + CLOSE, *([line] * 7), b"\r\n", pause=0.001
+    )
+    assert status(answer) == 200
+
+
+async def test_body_may_be_long_however_it_is_cut(port: int) -> None:
+    head = (
+        b"POST /api/auth/login HTTP/1.1\r\n"
+        + CLOSE
+        + b"Content-Type: application/json\r\nContent-Length: 900000\r\n\r\n"
+    )
+    answer = await exchange(port, head[:50], head[50:] + b" " * 500_000, b" " * 400_000, pause=0.01)
+    assert status(answer) == 400
+
+
+async def test_head_that_never_ends_is_closed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    assert status(await exchange(port, b"GET /health/live HTTP/1.1\r\nHost: x\r\n")) == 408
+    assert await exchange(port) == b""
+
+
+async def test_idle_connection_is_kept_after_an_answer(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = await exchange(port, request, b"GET /health/live HTTP/1.1\r\n" + CLOSE + b"\r\n", pause=0.5)
+    assert answer.count(b"HTTP/1.1 200") == 2
