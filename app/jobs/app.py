@@ -87,7 +87,7 @@ def queue_app(database: Database, address: str, *, size: int, has_schedules: boo
         conninfo=address,
         min_size=1,
         max_size=size,
-        timeout=5.0,
+        timeout=3.0,
         kwargs={
             "application_name": "luneo-jobs",
             "connect_timeout": 5,

@@ -12,7 +12,7 @@ from app.core.database import Database, SystemSession
 from app.core.events import REGISTRY, emit
 from app.core.ids import uuid7
 from app.jobs.app import Steps
-from app.jobs.handlers import HANDLERS, EventRow, handle_event, handler
+from app.jobs.handlers import EventRow, handle_event, handler
 from app.jobs.queue import JOBS, defer, job
 from app.models.realtime import EventHandling, EventLog
 from app.repositories.realtime import sequence_once
@@ -214,8 +214,3 @@ def pause_of(steps: Steps, attempts: int, error: BaseException) -> int | None:
         return None
     assert decision.retry_at is not None
     return round((decision.retry_at - datetime.now(UTC)).total_seconds())
-
-
-def test_every_handler_that_a_class_names_exists() -> None:
-    wanted = {(kind, name) for kind, event in REGISTRY.items() for name in event.handlers}
-    assert {name for _, name in wanted} - set(HANDLERS) == set()

@@ -138,8 +138,10 @@ async def test_lower_id_is_not_passed_over_when_its_transaction_commits_late(dat
             assert floor.value == 0
         floor.note(turn := await sequence_once(connection, floor.value))
         assert turn.taken == 1
-        floor.note(await sequence_once(connection, floor.value))
-        assert floor.value > 0
+        # A transaction in any database of the server keeps the floor down, also one of another test.
+        async with asyncio.timeout(20):
+            while floor.value == 0:
+                floor.note(await sequence_once(connection, floor.value))
         await emit_all(database, kind, 3)
         assert (await sequence_once(connection, floor.value)).taken == 1
     assert await numbers(database) == [2, 1, 3]
