@@ -83,6 +83,14 @@ def test_serve_answers_over_a_database_of_ones_own(fresh_url: str, tmp_path: Pat
     assert [line for line in service.errors if "Traceback" in line] == []
 
 
+@pytest.mark.slow
+def test_demo_sign_in_that_serve_prints_works(empty_url: str, tmp_path: Path) -> None:
+    with serving("--seed-demo", DATABASE_URL=empty_url, DATA_DIR=str(tmp_path)) as service:
+        email, password = service.line.rstrip().rpartition("demo sign-in: ")[2].split(" / ")
+        answer = service.post("/api/auth/login", {"email": email, "password": password})
+    assert answer["access_token"]
+
+
 def test_two_instances_run_side_by_side(fresh_url: str, tmp_path: Path) -> None:
     first_data, second_data = str(tmp_path / "a"), str(tmp_path / "b")
     with (

@@ -78,6 +78,14 @@ class Service:
         with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:  # noqa: S310 - always http
             return json.load(answer)
 
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON that a JSON body is answered with; HTTPError for refusals."""
+        request = urllib.request.Request(  # noqa: S310 - always http
+            f"{self.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - always http
+            return json.load(answer)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """Send a signal and wait for the end; the exit code and the rest of standard output."""
         self.process.send_signal(number)
