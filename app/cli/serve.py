@@ -106,6 +106,8 @@ def _serve(listener: socket.socket, sign_in: str | None) -> int:
         # The caller's address is found in core/client_address.py, by TRUSTED_PROXIES.
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        # Longer than balancers keep idle connections, so that they never send into one that is being closed.
+        timeout_keep_alive=75,
     )
     server = _Server(config, sign_in)
     try:
