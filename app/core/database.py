@@ -194,6 +194,15 @@ class Database:
             yield session
             await commit(session)
 
+    @asynccontextmanager
+    async def acting(
+        self, principal: Principal, *, request_id: str | None = None
+    ) -> AsyncIterator[OwnerSession]:
+        """A transaction that sees the rows of `principal` only: what a job does for one organisation."""
+        async with self.owner(principal, request_id=request_id) as session:
+            yield session
+            await commit(session)
+
     def _bind(self, autocommit: bool) -> dict[str, Any]:
         if self._connection is not None:
             return {
@@ -215,6 +224,7 @@ def create_engine(url: str | URL, *, pool_size: int = 16, application_name: str 
         max_overflow=0,
         pool_timeout=10,
         pool_recycle=1800,
+        hide_parameters=True,  # A failing statement is logged; what people sent must not be.
         json_serializer=lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
         connect_args={
             "timeout": 10,
@@ -305,6 +315,7 @@ async def owner_session(request: Request, principal: CurrentPrincipal) -> AsyncI
     session = database_of(request).owner(
         principal, autocommit=request.method in READS, request_id=request.scope.get("luneo.request_id")
     )
+    session.info["trace_id"] = request.scope.get("luneo.trace_id")
     async with _end_with_handler(session, claim_of(request.scope)) as scoped:
         yield scoped
 
@@ -314,6 +325,7 @@ async def system_session(request: Request) -> AsyncIterator[SystemSession]:
     session = database_of(request).system(
         principal=getattr(request.state, "principal", None), request_id=request.scope.get("luneo.request_id")
     )
+    session.info["trace_id"] = request.scope.get("luneo.trace_id")
     async with _end_with_handler(session, claim_of(request.scope)) as unscoped:
         yield unscoped
 

@@ -197,6 +197,7 @@ def _outbox_row(
         "api_key_id": principal.key_id if principal else None,
         "outcome": event.outcome,
         "request_id": session.info.get("request_id"),
+        "trace_id": session.info.get("trace_id"),
         "is_webhook": event.webhook,
         "has_handlers": bool(event.handlers),
         "body": json.dumps(to_jsonable_python(envelope), ensure_ascii=False, separators=(",", ":")),

@@ -103,6 +103,7 @@ async def test_confirm_when_the_token_is_too_old(client: AsyncClient, db: System
     "token",
     ["x", "luneo_ot_", "luneo_ot_" + "A" * 64, forged(), forged(use="password_reset"),
      forged(prefix=AUTH_CODE_PREFIX)],
+    ids=["word", "prefix", "unsigned", "no_row", "other_use", "other_prefix"],
 )  # fmt: skip
 async def test_confirm_when_the_token_is_forged(client: AsyncClient, token: str) -> None:
     status, problem = await confirm(client, token=token)
