@@ -11,6 +11,8 @@ ROUTERS: list[APIRouter] = [
     auth.alias_router,
     settings.router,
     products.router,
+    orders.discounts_router,
+    orders.settings_router,
     orders.router,
     orders.acts_router,
 ]

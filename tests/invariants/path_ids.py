@@ -6,12 +6,17 @@ from typing import Any
 from app.core.database import SystemSession
 from tests.factories.accounts import make_session
 from tests.factories.orders import make_order
+from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
 from tests.invariants.served import Served
 from tests.support.personas import Persona
 
 Made = Mapping[str, Any]
 """The rows of the path ids that stand to the left, by name."""
+
+
+async def _discount(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_discount(db, owner=owner)
 
 
 async def _order(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -27,6 +32,7 @@ async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
+    "discount_id": _discount,
     "order_id": _order,
     "product_id": _product,
     "session_id": _session,

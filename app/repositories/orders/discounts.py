@@ -76,6 +76,15 @@ class DiscountRepository(Repository[DiscountCode]):
             changes={**values, "released_at": None},
         )
 
+    async def readdress(self, order_id: UUID, email: str | None) -> None:
+        """Count what an order redeemed, if it did, for the buyer with this canonical address."""
+        await self.session.execute(
+            update(DiscountRedemption)
+            .where(DiscountRedemption.order_id == order_id)
+            .values(customer_email_canonical=email)
+            .execution_options(synchronize_session=False)
+        )
+
     async def release(self, order_id: UUID, now: datetime) -> None:
         """Give back the code that an order redeemed, if it did."""
         discount_id = await self.session.scalar(

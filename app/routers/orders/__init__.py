@@ -1,6 +1,8 @@
 """The routes of orders: from a basket to the buyer's door."""
 
 from app.routers.orders.acts import router as acts_router
+from app.routers.orders.discounts import router as discounts_router
 from app.routers.orders.orders import router
+from app.routers.orders.settings import router as settings_router
 
-__all__ = ["acts_router", "router"]
+__all__ = ["acts_router", "discounts_router", "router", "settings_router"]

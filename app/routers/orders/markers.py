@@ -14,6 +14,7 @@ from app.schemas.orders import OrderDetail
 Reader = Annotated[Principal, Depends(allow(Permission.orders_read, key=True))]
 Writer = Annotated[Principal, Depends(allow(Permission.orders_write, key=True))]
 Cashier = Annotated[Principal, Depends(allow(Permission.orders_refund))]
+Keeper = Annotated[Principal, Depends(allow(Permission.orders_settings))]
 
 OrderReference = Annotated[
     str,

@@ -54,6 +54,10 @@ class DiscountService:
         """Write down which code an existing order redeemed, and what it took off."""
         await self.codes.keep(order_id, code.id, email=email, amount=amount)
 
+    async def readdress(self, order_id: UUID, email: str | None) -> None:
+        """Let an order's code count for its new buyer; the buyer's limit was judged when it was redeemed."""
+        await self.codes.readdress(order_id, email)
+
     async def give_up(self, order_id: UUID, successor: str | None) -> None:
         """Give back what an order redeemed, since it is priced anew, perhaps with another code.
 

@@ -94,6 +94,8 @@ class EditingService:
             order.metadata_ = body.metadata
         self._apply_buyer(order, body, fields)
         if not fields & BASKET:
+            if order.discount_code is not None and "email" in body.customer.model_fields_set:
+                await self.discounts.readdress(order.id, order.customer_email_canonical)
             if fields & BUYER:
                 items = await self.desk.orders.items(order.id)
                 self.placing.reindex(order, items=items)

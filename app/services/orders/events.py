@@ -1,4 +1,4 @@
-"""What is told of orders, to their organisation and to customers' webhooks."""
+"""What is told of orders and discount codes, to their organisation and to customers' webhooks."""
 
 import json
 from collections.abc import Sequence
@@ -104,6 +104,48 @@ class OrderCancelled(OrderEvent):
 
     type: ClassVar[str] = "order.cancelled"
     description: ClassVar[str] = "An order was cancelled; what it held was given back."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscountEvent(Event):
+    """What every event of a discount code says; `value` is basis points or minor units, as `kind` says."""
+
+    audience: ClassVar[Audience] = "organization"
+    read_permission: ClassVar[Permission | None] = Permission.orders_read
+    subject: ClassVar[tuple[str, str] | None] = ("discount", "discount_id")
+
+    discount_id: UUID
+    code: str
+    kind: str
+    value: int
+    currency: str | None
+    redeemed: int
+    max_redemptions: int | None
+    is_active: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscountCreated(DiscountEvent):
+    """A discount code was made."""
+
+    type: ClassVar[str] = "discount.created"
+    description: ClassVar[str] = "A discount code was made."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscountUpdated(DiscountEvent):
+    """A discount code was changed, or switched off because orders have used it."""
+
+    type: ClassVar[str] = "discount.updated"
+    description: ClassVar[str] = "A discount code was changed, or switched off instead of deleted."
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscountDeleted(DiscountEvent):
+    """A discount code that no order ever used was removed."""
+
+    type: ClassVar[str] = "discount.deleted"
+    description: ClassVar[str] = "A discount code that no order ever used was removed."
 
 
 def order_event(kind: type[OrderEvent], order: Order, items: Sequence[dict[str, Any]]) -> OrderEvent:
