@@ -150,7 +150,11 @@ class Pager:
 
     async def _total(self, session: ScopedSession, statement: Select[Any]) -> int:
         """How many rows there are, counted up to the cap."""
-        some = statement.with_only_columns(literal(1)).order_by(None).limit(get_settings().list_total_cap)
+        some = (
+            statement.with_only_columns(literal(1), maintain_column_froms=True)
+            .order_by(None)
+            .limit(get_settings().list_total_cap)
+        )
         return int((await session.scalar(select(func.count()).select_from(some.subquery()))) or 0)
 
     def _scope(self, session: ScopedSession, query: PageQuery, sort: str) -> bytes:
