@@ -13,6 +13,7 @@ from app.core.limits import Limiter
 from app.jobs.app import load_areas
 from app.jobs.worker import Worker
 from app.routers import ROUTERS, SANDBOX_ROUTERS
+from app.services.realtime.hub import Hub
 
 
 def create_app(database: Database | None = None) -> FastAPI:
@@ -28,6 +29,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     )
     app.state.database = database
     app.state.limiter = Limiter(settings.redis_url)
+    app.state.hub = None
     idempotency.install(app)
     http.install(app, settings)
     errors.install(app)
@@ -48,6 +50,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = Database(
             create_engine(settings.database_url, pool_size=settings.database_pool_size)
         )
+    hub = app.state.hub = Hub(app.state.database, app.state.limiter, settings)
+    await hub.start()
     worker = Worker(app.state.database, settings) if settings.worker == "inline" else None
     if worker is not None:
         await worker.start()
@@ -56,5 +60,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         if worker is not None:
             await worker.stop()
+        await hub.stop()
         await app.state.limiter.close()
         await app.state.database.dispose()

@@ -61,23 +61,31 @@ class Principal:
         return permission in self.permissions
 
 
-SESSION_SQL = text(
-    """
+_SESSION = """
     SELECT s.id, s.user_id, s.auth_method, s.aal, s.sso_organization_id, s.step_up_at, s.created_at,
            s.last_activity_at, s.expires_at, s.idle_seconds, s.revoked_at,
-           COALESCE(CAST(:asked AS uuid), s.organization_id) AS asked_id, s.organization_id AS active_id,
+           COALESCE({asked}, s.organization_id) AS asked_id, s.organization_id AS active_id,
            u.status AS user_status, o.id AS organization_id, o.require_mfa, o.sso_enforced,
            o.session_max_seconds, o.session_idle_seconds,
            m.status AS member_status, m.role, m.must_use_sso, m.access_valid_from, r.permissions
     FROM sessions s
     JOIN users u ON u.id = s.user_id
     LEFT JOIN team_members m
-           ON m.organization_id = COALESCE(CAST(:asked AS uuid), s.organization_id) AND m.user_id = s.user_id
+           ON m.organization_id = COALESCE({asked}, s.organization_id) AND m.user_id = s.user_id
     LEFT JOIN organizations o ON o.id = m.organization_id AND o.deleted_at IS NULL
     LEFT JOIN team_roles r ON r.organization_id = m.organization_id AND r.id = m.team_role_id
-    WHERE s.id = :session_id
+    WHERE s.id = {session_id}
     """
+
+SESSION_SQL = text(_SESSION.format(asked="CAST(:asked AS uuid)", session_id=":session_id"))
+
+SESSIONS_SQL = text(
+    "SELECT found.* FROM unnest(CAST(:session_ids AS uuid[]), CAST(:asked AS uuid[]))"  # noqa: S608 - both stand here
+    " AS wanted (session_id, asked) CROSS JOIN LATERAL ("
+    + _SESSION.format(asked="wanted.asked", session_id="wanted.session_id")
+    + ") AS found"
 )
+"""The same for many sessions at once: open streams are judged by it again and again."""
 
 TOUCH_SQL = text(
     """
@@ -125,11 +133,15 @@ class Marker:
     async def __call__(self, request: Request) -> Principal | None:
         if self.access != "allow":
             return None
-        principal = await authenticate(request, self)
+        principal = await self.identify(request)
         request.state.principal = principal
         await enforce(request, "session", key=str(principal.session_id), by_address=True)
         await settle_limits(request)
         return principal
+
+    async def identify(self, request: Request) -> Principal:
+        """The caller by the credential that the route takes; raises what `authenticate` raises."""
+        return await authenticate(request, self)
 
 
 def allow(permission: Permission | None = None, *, key: bool = False, step_up: bool = False) -> Marker:
@@ -166,16 +178,27 @@ async def authenticate(request: Request, marker: Marker) -> Principal:
         address = address_key(client_address(request.scope, settings.trusted_proxies))
         await enforce(request, "bad_token_ip", key=address, by_address=True)
         raise refused_token("access_token_invalid", "This is not an access token of this service.") from None
+    return await principal_of_session(
+        request, marker, claims.session_id, claims.user_id, asked_organization(request)
+    )
+
+
+async def principal_of_session(
+    request: Request, marker: Marker, session_id: UUID, user_id: UUID, asked: UUID | None
+) -> Principal:
+    """The Principal of a session whose credential was good, in the organisation `asked`, judged for a route.
+
+    Without `asked` it is the session's active organisation. One statement, and at most one more that notes
+    the activity.
+    """
+    settings = get_settings()
+    now = clock.now()
     database: Database = request.app.state.database
-    asked = _asked_organization(request)
     async with database.system(autocommit=True) as session:
-        row = (
-            await session.execute(SESSION_SQL, {"session_id": claims.session_id, "asked": asked})
-        ).one_or_none()
-    if row is None or row.user_id != claims.user_id or row.revoked_at or row.user_status != "active":
-        raise refused_token("session_revoked", "This session was ended; sign in again.")
-    if row.expires_at <= now or row.last_activity_at + timedelta(seconds=row.idle_seconds) <= now:
-        raise refused_token("session_expired", "This session has expired; sign in again.")
+        row = (await session.execute(SESSION_SQL, {"session_id": session_id, "asked": asked})).one_or_none()
+    ended = "session_revoked" if row is None or row.user_id != user_id else ended_by(row, now)
+    if row is None or ended is not None:
+        raise ended_session(ended)
     permissions = _judge_membership(row, marker, now, settings)
     if marker.needs_step_up and not _is_recent(row.step_up_at, now, settings):
         raise step_up_required(settings)
@@ -197,7 +220,29 @@ async def authenticate(request: Request, marker: Marker) -> Principal:
     )
 
 
-def _asked_organization(request: Request) -> UUID | None:
+def ended_by(row: Row[Any], now: datetime) -> str | None:
+    """The code of point 2 that this session meets wherever it goes, or None while it lives."""
+    if row.revoked_at or row.user_status != "active":
+        return "session_revoked"
+    return "session_expired" if ends_at(row) <= now else None
+
+
+def ends_at(row: Row[Any]) -> datetime:
+    """When this session ends unless there is activity: its last moment, or the end of its idle time."""
+    idle_until: datetime = row.last_activity_at + timedelta(seconds=row.idle_seconds)
+    last_moment: datetime = row.expires_at
+    return min(last_moment, idle_until)
+
+
+def ended_session(code: str | None) -> Unauthenticated:
+    """401 for a session that `ended_by` stopped; there is no such session: `session_revoked`."""
+    if code == "session_expired":
+        return refused_token(code, "This session has expired; sign in again.")
+    return refused_token("session_revoked", "This session was ended; sign in again.")
+
+
+def asked_organization(request: Request) -> UUID | None:
+    """The organisation that `X-Organization-Id` names, if it is sent; 404 for what is no id."""
     asked = request.headers.get("x-organization-id")
     if asked is None:
         return None

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
     events_sequence_ms: int = Field(20, ge=1, le=10_000, description="Pause of an idle sequencer.")
     events_wake: Literal["listen", "poll"] = Field("listen", description="`poll`: no LISTEN anywhere.")
     events_retention_days: int = Field(30, ge=5, le=3650, description="How long the event log is kept.")
+    max_streams: int = Field(
+        10, ge=1, le=1000, description="Streams and waiting polls of one person or key at once."
+    )
+    max_streams_per_process: int = Field(
+        1000, ge=1, le=100_000, description="Streams and waiting polls of one process at once."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["console", "json"] = Field("console", description="`json` for machines.")
     metrics_token: str | None = Field(None, description="Bearer token of `/metrics`; unset: 404.")
@@ -95,14 +101,27 @@ class Settings(BaseSettings):
     limit_bad_token_ip: Rule = Field("60/1m", description="Unverifiable bearer tokens per address.")
     limit_products_read: Rule = Field("600/1m", description="Product lists and reads per principal.")
     limit_products_write: Rule = Field("120/1m", description="Product writes per principal.")
+    limit_products_import: Rule = Field("6/1m", description="Product imports per principal.")
+    limit_products_export: Rule = Field("6/1h", description="Product exports per principal.")
     limit_orders_read: Rule = Field("600/1m", description="Order lists and reads per principal.")
     limit_orders_create: Rule = Field("60/1m", description="Orders placed per principal.")
     limit_orders_quote: Rule = Field("120/1m", description="Quotes per principal.")
     limit_orders_write: Rule = Field("120/1m", description="Other order writes per principal.")
+    limit_orders_refund: Rule = Field("30/1m", description="Refunds per principal.")
+    limit_orders_export: Rule = Field("6/1h", description="Order exports per principal.")
+    limit_orders_track_ip: Rule = Field("5/1m", description="Requests for an order's link, per address.")
+    limit_orders_track_email: Rule = Field("10/1h", description="The same per e-mail address.")
+    limit_public_read_ip: Rule = Field("120/1m", description="Reads of public pages per address.")
+    limit_events_pull: Rule = Field("120/1m", description="Reads of the event log per principal.")
+    limit_stream_tickets: Rule = Field("60/1m", description="Tickets for streams per person.")
+    limit_stream_open: Rule = Field("60/1m", description="Streams opened, per person or key.")
+    limit_stream_open_ip: Rule = Field("120/1m", description="Streams opened, per address.")
 
     list_total_cap: int = Field(10_000, ge=100, description="Where `total` of a list stops counting.")
     order_lines_max: int = Field(200, ge=1, le=1000, description="Lines of one order.")
     order_expiry_grace_minutes: int = Field(15, ge=0, le=1440, description="Added to the payment window.")
+    order_track_link_hours: int = Field(168, ge=1, le=8760, description="Life of a link to an order.")
+    product_import_max_rows: int = Field(500, ge=1, le=5000, description="Rows of one import.")
 
     @field_validator("cors_origins", "trusted_proxies", "platform_staff_ids", mode="before")
     @classmethod

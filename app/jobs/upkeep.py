@@ -11,7 +11,7 @@ from app.core.metrics import JOBS_FAILED, OUTBOX_ROWS
 from app.jobs.queue import job
 from app.repositories.idempotency import IdempotencyRepository
 from app.repositories.jobs import JobRepository
-from app.repositories.realtime import EventLogRepository
+from app.repositories.realtime import EventLogRepository, TicketRepository
 
 SILENT_FOR = timedelta(seconds=60)
 """A worker whose heartbeat is older than this is dead."""
@@ -23,6 +23,7 @@ SUCCEEDED_KEPT = timedelta(hours=24)
 FAILED_KEPT = timedelta(days=30)
 RESUMABLE = timedelta(hours=72)
 TOPICS_KEPT = timedelta(days=4)
+TICKETS_KEPT = timedelta(hours=1)
 WAITING_AT_MOST = timedelta(seconds=30)
 
 BATCH = 5_000
@@ -70,7 +71,10 @@ async def prune_jobs(database: Database) -> None:
 
 @job("events.prune", queue="maintenance", cron="27 * * * *")
 async def prune_events(database: Database) -> None:
-    """Hourly: streams resume over three days, topic rows stay for four, others EVENTS_RETENTION_DAYS."""
+    """Hourly: streams resume over three days, topic rows stay for four, others EVENTS_RETENTION_DAYS.
+
+    Tickets of streams, which are good for seconds, go an hour after they were used or have expired.
+    """
     now = clock.now()
     retention = timedelta(days=get_settings().events_retention_days)
     async with database.transaction() as session:
@@ -80,6 +84,9 @@ async def prune_events(database: Database) -> None:
         lambda session: EventLogRepository(session).prune(
             topic_before=now - TOPICS_KEPT, before=now - retention, limit=BATCH
         ),
+    )
+    await _in_batches(
+        database, lambda session: TicketRepository(session).prune(now - TICKETS_KEPT, limit=BATCH)
     )
 
 

@@ -106,6 +106,19 @@ class EventHandling(System, Base):
     handled_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class RealtimeTicket(System, Base):
+    """Lets a browser that cannot send headers open one stream, once and soon; it holds no secret."""
+
+    __tablename__ = "realtime_tickets"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    session_id: Mapped[UUID]
+    organization_id: Mapped[UUID]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
 def readable_types(principal: "Principal") -> list[str]:
     """The types of organisation events whose read permission the principal holds, in alphabetical order."""
     return sorted(event.type for event in _of_organizations() if _may_read(principal, event))

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.routers import auth, docs, health, orders, products, sandbox, settings
+from app.routers import auth, docs, events, health, orders, products, realtime, sandbox, settings
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -10,6 +10,10 @@ ROUTERS: list[APIRouter] = [
     auth.router,
     auth.alias_router,
     settings.router,
+    realtime.router,
+    realtime.events_alias_router,
+    realtime.notifications_alias_router,
+    events.router,
     products.router,
     orders.discounts_router,
     orders.settings_router,

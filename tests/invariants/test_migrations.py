@@ -144,7 +144,7 @@ def test_lock_timeout_when_migrations_run(url: str) -> None:
         upgrade(url)
     changes = [number for number, sql in enumerate(seen) if re.match(r"\s*(?:CREATE|ALTER|DROP)\b", sql)]
     limits = [number for number, sql in enumerate(seen) if "lock_timeout" in sql]
-    assert len(changes) > 2
+    assert len(changes) >= 2
     assert len(limits) == 2, "each run sets lock_timeout once, in alembic/env.py"
     assert limits[0] < changes[0]
     assert all(f"'{LOCK_TIMEOUT}'" in seen[number] for number in limits)

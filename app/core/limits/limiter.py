@@ -2,16 +2,21 @@
 
 import math
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 from redis.exceptions import RedisError
 
 from app.core.crypto.keyring import hmac_sha256, key_ring
 from app.core.errors import Unavailable
+from app.core.limits.leases import Leases, MemoryLeases, RedisLeases
 from app.core.limits.rules import LimitRule, LimitState
 from app.core.limits.windows import MemoryWindows, RedisWindows, WindowCount
 
 logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _PAUSE_SECONDS = 5
 """How long Redis is left alone after a failure, so that not every request waits for the same time-out."""
@@ -33,6 +38,8 @@ class Limiter:
         self._secret = secret or key_ring().derive("limits")
         self._memory = MemoryWindows()
         self._redis = RedisWindows(redis_url) if redis_url else None
+        self._memory_leases = MemoryLeases()
+        self._redis_leases = RedisLeases(self._redis.pool) if self._redis else None
         self._redis_failed_at: float | None = None
 
     async def hit(self, name: str, key: str, limit: LimitRule, *, is_sign_in: bool = False) -> LimitState:
@@ -40,8 +47,7 @@ class Limiter:
 
         A request over the limit is not counted. Unavailable (503) when it is a sign-in and Redis is down.
         """
-        counted_as = f"{name}:{hmac_sha256(self._secret, f'{name}:{key}'.encode()).hex()[:32]}"
-        count = await self._count(counted_as, limit, is_sign_in)
+        count = await self._count(self._counted_as(name, key), limit, is_sign_in)
         # A request is accepted again just after the wait, not at its last instant: hence one second more.
         wait = count.current_seconds if count.is_accepted else math.floor(count.wait_seconds(limit)) + 1
         return LimitState(
@@ -53,27 +59,42 @@ class Limiter:
             is_over=not count.is_accepted,
         )
 
+    async def take_lease(self, name: str, key: str, holder: str, most: int) -> bool:
+        """Whether `holder` may be one of `most` things of `key` that are open at once.
+
+        It counts until it is released, or for LEASE_SECONDS after it was last renewed. While Redis is down
+        each process counts for itself.
+        """
+        counted_as = self._counted_as(name, key)
+        return await self._of_leases(lambda leases: leases.take(counted_as, holder, most))
+
+    async def renew_leases(self, name: str, held: Sequence[tuple[str, str]]) -> None:
+        """Let leases of this process, as (key, holder), last anew."""
+        counted = [(self._counted_as(name, key), holder) for key, holder in held]
+        await self._of_leases(lambda leases: leases.renew(counted))
+
+    async def release_lease(self, name: str, key: str, holder: str) -> None:
+        """Take a lease back."""
+        counted_as = self._counted_as(name, key)
+        await self._memory_leases.release(counted_as, holder)
+        await self._of_leases(lambda leases: leases.release(counted_as, holder))
+
     async def close(self) -> None:
         """Close the connections to Redis and forget the counters in memory."""
         await self._memory.close()
         if self._redis is not None:
             await self._redis.close()
 
+    def _counted_as(self, name: str, key: str) -> str:
+        return f"{name}:{hmac_sha256(self._secret, f'{name}:{key}'.encode()).hex()[:32]}"
+
     async def _count(self, key: str, limit: LimitRule, is_sign_in: bool) -> WindowCount:
-        if self._redis is None:
+        redis = self._redis
+        if redis is None:
             return await self._memory.hit(key, limit)
-        if not self._is_pausing():
-            try:
-                count = await self._redis.hit(key, limit)
-            except (RedisError, OSError) as error:
-                # Only the kind of error is logged, because its text may carry the password of the URL.
-                logger.warning("limits_redis_down", error=type(error).__name__)
-                self._redis_failed_at = time.monotonic()
-            else:
-                if self._redis_failed_at is not None:
-                    logger.info("limits_redis_back")
-                    self._redis_failed_at = None
-                return count
+        answers = await self._ask_redis(lambda: redis.hit(key, limit))
+        if answers:
+            return answers[0]
         if is_sign_in:
             raise Unavailable(
                 "rate_limiter_unavailable",
@@ -81,6 +102,31 @@ class Limiter:
                 headers={"Retry-After": str(_PAUSE_SECONDS)},
             )
         return await self._memory.hit(key, limit)
+
+    async def _of_leases(self, ask: Callable[[Leases], Awaitable[T]]) -> T:
+        """Ask the leases in Redis, or those in memory while there is no Redis."""
+        shared = self._redis_leases
+        if shared is not None:
+            answers = await self._ask_redis(lambda: ask(shared))
+            if answers:
+                return answers[0]
+        return await ask(self._memory_leases)
+
+    async def _ask_redis(self, ask: Callable[[], Awaitable[T]]) -> list[T]:
+        """The one answer of Redis, or none while it is down."""
+        if self._is_pausing():
+            return []
+        try:
+            answer = await ask()
+        except (RedisError, OSError) as error:
+            # Only the kind of error is logged, because its text may carry the password of the URL.
+            logger.warning("limits_redis_down", error=type(error).__name__)
+            self._redis_failed_at = time.monotonic()
+            return []
+        if self._redis_failed_at is not None:
+            logger.info("limits_redis_back")
+            self._redis_failed_at = None
+        return [answer]
 
     def _is_pausing(self) -> bool:
         return self._redis_failed_at is not None and time.monotonic() < self._redis_failed_at + _PAUSE_SECONDS

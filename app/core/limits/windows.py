@@ -119,7 +119,7 @@ class RedisWindows:
     def __init__(self, redis_url: str) -> None:
         # One retry, at once, is for connections that a restarted Redis closed. The client's own default would
         # let a request wait for seconds while Redis is down.
-        self._pool: ConnectionPool = ConnectionPool.from_url(
+        self.pool: ConnectionPool = ConnectionPool.from_url(
             redis_url,
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
@@ -129,7 +129,7 @@ class RedisWindows:
             "async+redis://",
             implementation="redispy",
             key_prefix="luneo:limits",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but missing in its type
+            connection_pool=self.pool,  # type: ignore[arg-type]  # documented, but missing in its type
         )
 
     async def hit(self, key: str, rule: LimitRule) -> WindowCount:
@@ -148,4 +148,4 @@ class RedisWindows:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.aclose()
+        await self.pool.aclose()
