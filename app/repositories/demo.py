@@ -128,6 +128,7 @@ def _names(model: type[Base]) -> list[str]:
 def _dated(model: type[Base], rows: str, more: str = "") -> list[str]:
     """The part of a statement that moves the moments of rows which lie after `:moment` to it."""
     table = model.__tablename__
+    rows = rows.replace(OWNER, f"{table}.{OWNER}")
     moved = ", ".join(f"{name} = {_no_later(name)}" for name in _names(model) if name in MOMENTS)
     return [f"dated_{table} AS (UPDATE {table} SET {moved}{more} WHERE {rows})"]  # noqa: S608 - constants
 
@@ -135,6 +136,7 @@ def _dated(model: type[Base], rows: str, more: str = "") -> list[str]:
 def _rewritten(model: type[Base], rows: str) -> list[str]:
     """The parts that do the same to append-only rows: they are deleted and written anew."""
     table = model.__tablename__
+    rows = rows.replace(OWNER, f"{table}.{OWNER}")
     listed = ", ".join(_names(model))
     values = ", ".join(":moment" if name == "created_at" else name for name in _names(model))
     return [
