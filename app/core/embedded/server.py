@@ -64,6 +64,9 @@ _ORPHAN_PATIENCE = 2.0
 # Not tempfile.gettempdir(): every process has to find the same directory, whatever its TMPDIR says.
 _SHORT_SOCKETS = Path("/tmp")  # noqa: S108  # Each directory made in it is checked for its owner.
 
+_left_to_others: list[subprocess.Popen[bytes]] = []
+"""Servers of ours that others still use. Python would warn of a child that is forgotten while it runs."""
+
 
 class EmbeddedPostgres:
     """One private PostgreSQL server over one data directory, reached through a Unix socket only.
@@ -141,6 +144,8 @@ class EmbeddedPostgres:
                 self._lease.close()
                 self._lease = None
             if not force and is_locked(self._beside("lease")):
+                if self._process:
+                    _left_to_others.append(self._process)
                 return
             # Where the data directory has been deleted, our own child is still known.
             server = self._postmaster() or self._process
@@ -334,6 +339,8 @@ class EmbeddedPostgres:
                 )
         finally:
             os.close(directory)
+        if self._process:
+            self._process.wait()  # The one before is dead, or this one could not have taken the lock.
         self._process = process
         try:
             self._wait(lambda: process.poll() is not None or self.is_running, deadline)
