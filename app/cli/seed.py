@@ -33,14 +33,21 @@ def put_demo_data(url: str) -> str:
 
 
 async def _seed(url: str) -> str:
-    from app.demo import DemoRefused, seed  # noqa: PLC0415 - imports every area; other commands need not wait
+    # These import every area; other commands need not wait for that.
+    from app.demo import DemoRefused, seed  # noqa: PLC0415 - as above
+    from app.jobs.sequencer import Sequencer  # noqa: PLC0415 - as above
 
     database = Database(create_engine(url, application_name="luneo-seed"))
+    # Thousands of events would otherwise wait for the first worker, which is told to sound an alarm then.
+    sequencer = Sequencer(url, pause=0.05)
+    sequencing = asyncio.create_task(sequencer.run())
     try:
         summary = await seed(database, progress=report)
     except DemoRefused as error:
         complain(str(error))
         raise SystemExit(1) from None
     finally:
+        sequencer.stop()
+        await sequencing
         await database.dispose()
     return f"{summary.email} / {summary.password}"
