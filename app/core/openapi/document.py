@@ -35,12 +35,6 @@ SECURITY_SCHEMES = {
         "bearerFormat": "JWT",
         "description": "A person's access token, as signing in and refreshing give it.",
     },
-    "apiKey": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "X-API-Key",
-        "description": "A program's API key. It may also be sent as `Authorization: Bearer luneo_live_…`.",
-    },
 }
 
 PARAMETERS = {
@@ -196,10 +190,7 @@ def _complete(operation: dict[str, Any], route: RouteContext, method: str) -> No
 
 
 def _security(marker: Marker) -> list[dict[str, list[str]]]:
-    if marker.access != "allow":
-        return []
-    schemes = ["accessToken", "apiKey"] if marker.is_key_ok else ["accessToken"]
-    return [{name: []} for name in schemes]
+    return [{"accessToken": []}] if marker.access == "allow" else []
 
 
 def _header_parameters(marker: Marker, method: str) -> list[dict[str, str]]:

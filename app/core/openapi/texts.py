@@ -11,8 +11,7 @@ Aurora50 community and academy.
 ## Who calls
 - **A person** sends `Authorization: Bearer <access token>`. Signing in gives an access token, which is good
   for ten minutes, and a refresh token for the next one.
-- **A program** sends an API key as `X-API-Key`. It reaches the operations that list `apiKey`, within its
-  scopes.
+- Keys for programs are not given out yet; `x-api-key` says which operations are meant for them.
 - The active organisation comes from the session. `X-Organization-Id` names another one that you belong to.
 - `x-permission` is the permission that an operation needs. `x-step-up` means that your second check must be
   recent; otherwise it answers 401 `step_up_required`.
