@@ -10,7 +10,15 @@ from app.core.database import OwnerSession
 from app.core.permissions import Role
 from app.demo.plan import Act, PlannedOrder, Step
 from app.repositories.demo import KEY, MadeOrder
-from app.schemas.orders import HoldRelease, ManualPayment, OrderCreate, OrderReason, OrderShip, ShippedLine
+from app.schemas.orders import (
+    HoldRelease,
+    ManualPayment,
+    OrderCancel,
+    OrderCreate,
+    OrderReason,
+    OrderShip,
+    ShippedLine,
+)
 from app.services.orders.cancelling import CancellingService
 from app.services.orders.fulfilment import FulfilmentService
 from app.services.orders.payment import OrderPaymentService
@@ -85,7 +93,7 @@ class Stage:
             case "pay":
                 await self._pay(step.order, known)
             case "cancel":
-                body = OrderReason(reason="The buyer changed their mind.")
+                body = OrderCancel(reason="The buyer changed their mind.")
                 await CancellingService(self.session, self.principal).cancel(reference, body, None)
             case "hold":
                 await fulfilment.hold(reference, OrderReason(reason="The address is incomplete."), None)

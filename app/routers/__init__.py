@@ -19,6 +19,7 @@ ROUTERS: list[APIRouter] = [
     orders.settings_router,
     orders.router,
     orders.acts_router,
+    orders.money_router,
 ]
 
 SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router]

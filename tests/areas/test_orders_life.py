@@ -60,7 +60,7 @@ async def test_order_when_it_goes_all_the_way(client: AsyncClient, db: SystemSes
     assert await quantities(db, product) == (8, 0)
 
     made = await act(client, alice, placed, "process")
-    assert made["available_transitions"] == ["shipped"]
+    assert made["available_transitions"] == ["shipped", "cancelled"]
     shipped = await act(
         client, alice, placed, "ship", carrier="Colissimo", tracking_url="https://track.example.test/1"
     )

@@ -212,8 +212,7 @@ async def test_act_when_the_state_does_not_allow_it(
         ("expired", "mark-paid", {"method": "cash", "amount": 1000}, 409, "invalid_transition"),
         ("pending", "mark-paid", {"method": "cash", "amount": 999}, 422, "amount_mismatch"),
         ("pending", "submit", {}, 409, "invalid_transition"),
-        ("confirmed", "cancel", {"reason": "x"}, 409, "refund_required"),
-        ("processing", "cancel", {"reason": "x"}, 409, "refund_required"),
+        ("processing", "cancel", {"refund": "none"}, 422, "reason_required"),
         ("shipped", "cancel", {}, 409, "invalid_transition"),
         ("delivered", "hold", {}, 409, "invalid_transition"),
         ("pending", "release-hold", {"reason": "x"}, 409, "order_not_on_hold"),
@@ -244,7 +243,7 @@ async def test_act_when_the_money_is_not_there(
     cases = [
         ("confirmed", "unpaid", "ship", {}, "payment_required"),
         ("confirmed", "authorized", "ship", {}, "payment_not_captured"),
-        ("confirmed", "authorized", "cancel", {}, "refund_required"),
+        ("confirmed", "authorized", "cancel", {}, "payment_in_progress"),
         ("pending", "pending", "cancel", {}, "payment_in_progress"),
         ("pending", "pending", "mark-paid", {"method": "cash", "amount": 1000}, "payment_in_progress"),
     ]

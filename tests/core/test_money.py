@@ -1,5 +1,6 @@
 """The arithmetic of money: the worked examples to the last unit, and its rules against exact fractions."""
 
+import random
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -440,6 +441,67 @@ def test_refunds_by_units_add_up_to_the_line_in_any_steps(total, steps):
         assert amount >= 0
         done, given_back = done + units, given_back + amount
     assert given_back == (total if done else 0)
+
+
+def random_cart(dice: random.Random) -> tuple[list[PriceLine], Discount | None, Shipping | None, bool]:
+    """A cart as shops see them: one to three lines, two rates at most, sometimes a code, mostly shipping."""
+    rates = dice.choices((0, 550, 1000, 2000), k=2)
+    lines = [
+        PriceLine(dice.randrange(1, 50_000), dice.randrange(1, 6), dice.choice(rates))
+        for _ in range(dice.randrange(1, 4))
+    ]
+    discount = dice.choice(
+        (
+            None,
+            Discount("P", "percent", dice.randrange(1, 10_001)),
+            Discount("F", "fixed", dice.randrange(1, 60_000)),
+        )
+    )
+    shipping = Shipping("s", dice.randrange(2_000), rates[0]) if dice.random() < 0.8 else None
+    return lines, discount, shipping, dice.random() < 0.5
+
+
+@pytest.mark.slow
+def test_prices_when_two_hundred_thousand_carts_are_drawn():
+    """Every total and every tax is exact to the last unit, in integers and without a tolerance."""
+    dice = random.Random(20260101)
+    for _ in range(200_000):
+        lines, discount, shipping, included = random_cart(dice)
+        pricing = price_order(
+            lines, currency="EUR", prices_include_tax=included, discount=discount, shipping=shipping
+        )
+        total = pricing.subtotal - pricing.discount_amount + pricing.shipping_amount
+        assert pricing.total_amount == total + (0 if included else pricing.tax_amount)
+        for group in pricing.tax_groups:
+            if included:
+                whole = 10_000 + group.rate_bps
+                over = group.gross_amount * 10_000 - group.net_amount * whole
+            else:
+                whole = 10_000
+                over = group.net_amount * group.rate_bps - group.tax_amount * whole
+            assert -whole <= 2 * over < whole
+            assert group.net_amount + group.tax_amount == group.gross_amount
+
+
+def test_refunds_when_ten_thousand_carts_are_drawn():
+    """Single units add up to their line, and with the last refund each group has its tax back exactly."""
+    dice = random.Random(20260102)
+    for _ in range(10_000):
+        lines, discount, shipping, included = random_cart(dice)
+        pricing = price_order(
+            lines, currency="EUR", prices_include_tax=included, discount=discount, shipping=shipping
+        )
+        line = dice.choice(pricing.lines)
+        units = [
+            refund_of_lines([RefundLine(line.total_amount, line.quantity, done, 1)])[0]
+            for done in range(line.quantity)
+        ]
+        assert sum(units) == line.total_amount
+        groups = refund_groups(pricing)
+        first = dice.randrange(pricing.total_amount + 1)
+        for amount in (first, pricing.total_amount - first):
+            groups = after(groups, refund_tax_groups(groups, refund_groups_by_amount(groups, amount)))
+        assert [group.refunded_tax for group in groups] == [g.tax_amount for g in pricing.tax_groups]
 
 
 # The currencies

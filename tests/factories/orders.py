@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from httpx import AsyncClient
+from sqlalchemy import select
 
 from app.core import clock
 from app.core.database import SystemSession
@@ -12,7 +13,7 @@ from app.core.ids import uuid7
 from app.core.mail_addresses import parse_address
 from app.core.money import PriceLine, Pricing, price_order
 from app.core.search_terms import search_terms
-from app.models.orders import Order, OrderItem, OrderPayment
+from app.models.orders import Order, OrderItem, OrderPayment, Refund
 from app.models.products import Product
 from app.repositories.orders.orders import terms_vector
 from tests.factories.products import Owner, make_product
@@ -89,6 +90,43 @@ async def make_order(
         )
     await db.commit()
     return order
+
+
+async def make_refund(db: SystemSession, *, order: Order, amount: int = 100, **columns: Any) -> Refund:
+    """A refund by amount that succeeded, with a payment in cash for it where the order has none.
+
+    The sums on order and payment are left as they are.
+    """
+    payment_id = await db.scalar(select(OrderPayment.id).where(OrderPayment.order_id == order.id).limit(1))
+    if payment_id is None:
+        payment_id = (await make_payment(db, order=order)).id
+    values = {"reason": "goodwill", "status": "succeeded", "actor_type": "user", **columns}
+    refund = Refund(
+        organization_id=order.organization_id,
+        id=uuid7(),
+        order_id=order.id,
+        payment_id=payment_id,
+        amount=amount,
+        currency=order.currency,
+        **values,
+    )
+    db.add(refund)
+    await db.commit()
+    return refund
+
+
+async def make_payment(db: SystemSession, *, order: Order, **columns: Any) -> OrderPayment:
+    """A payment of the whole order in cash that was applied to it; `columns` override anything."""
+    values = {"method": "cash", "amount": order.total_amount, "currency": order.currency, **columns}
+    payment = OrderPayment(
+        organization_id=order.organization_id,
+        id=uuid7(),
+        order_id=order.id,
+        **{"status": "applied", **values},
+    )
+    db.add(payment)
+    await db.commit()
+    return payment
 
 
 async def place_order(

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.core.database import SystemSession
 from tests.factories.accounts import make_session
-from tests.factories.orders import make_order
+from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
 from tests.invariants.served import Served
@@ -27,6 +27,10 @@ async def _product(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_product(db, owner=owner)
 
 
+async def _refund(db: SystemSession, owner: Persona, made: Made) -> Any:
+    return await make_refund(db, order=made["order_id"])
+
+
 async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_session(db, owner.user_id, organization_id=owner.organization_id)
 
@@ -35,6 +39,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "discount_id": _discount,
     "order_id": _order,
     "product_id": _product,
+    "refund_id": _refund,
     "session_id": _session,
 }
 """How a row is made that a path id can name; one entry per id of the document."""

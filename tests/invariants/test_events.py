@@ -35,8 +35,11 @@ TYPES = {
     "order.completed",
     "order.created",
     "order.delivered",
+    "order.money_inconsistent",
     "order.paid",
     "order.processing",
+    "order.refunded",
+    "order.returned",
     "order.shipped",
     "order.updated",
     "product.created",
@@ -54,6 +57,7 @@ TYPES = {
 
 UNHEARD = {
     "auth.sign_in_failed": "The audit trail will read it from the log.",
+    "order.money_inconsistent": "Monitoring will raise an alert from the log.",
     "stock.drift_detected": "Monitoring will raise an alert from the log.",
 }
 """Internal events that no handler waits for, and who will."""

@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 from app.core.database import SystemSession
 from app.core.ids import uuid7
 from app.core.paging import Page
-from app.models.orders import OrderStatusHistory
+from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
 from tests.factories.accounts import make_session
-from tests.factories.orders import make_order
+from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.products import make_product
 from tests.invariants.examples import body_schema, resolve
@@ -52,6 +52,11 @@ async def _movements(db: SystemSession, owner: Persona, ids: dict[str, Any]) -> 
     await db.commit()
 
 
+async def _refunds(db: SystemSession, _owner: Persona, ids: dict[str, Any]) -> Any:
+    order = (await db.scalars(select(Order).where(Order.id == ids["order_id"]))).one()
+    await make_refund(db, order=order)
+
+
 async def _steps(db: SystemSession, owner: Persona, ids: dict[str, Any]) -> Any:
     of_order = OrderStatusHistory.order_id == ids["order_id"]
     count = await db.scalar(select(func.count()).select_from(OrderStatusHistory).where(of_order))
@@ -71,6 +76,7 @@ MAKERS: dict[str, Maker] = {
     "GET /api/orders/shipping-rates": _shipping,
     "GET /api/orders/tax-rates": _taxes,
     "GET /api/orders/{order_id}/history": _steps,
+    "GET /api/orders/{order_id}/refunds": _refunds,
     "GET /api/products": _products,
     "GET /api/products/{product_id}/stock/movements": _movements,
     "GET /api/settings/sessions": _sessions,

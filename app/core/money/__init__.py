@@ -24,6 +24,7 @@ from app.core.money.refunds import (
     refund_of_lines,
     refund_tax_groups,
 )
+from app.core.money.steps import PricingStep, price_again, pricing_steps
 
 __all__ = [
     "MAX_AMOUNT",
@@ -39,6 +40,7 @@ __all__ = [
     "PricedShipping",
     "Pricing",
     "PricingInconsistent",
+    "PricingStep",
     "RefundAmountExceeded",
     "RefundGroup",
     "RefundLine",
@@ -47,7 +49,9 @@ __all__ = [
     "TaxGroup",
     "allocate",
     "half_up",
+    "price_again",
     "price_order",
+    "pricing_steps",
     "refund_groups_by_amount",
     "refund_groups_by_rate",
     "refund_of_lines",

@@ -16,7 +16,15 @@ from app.routers.orders.markers import (
     act_problems,
     tagged,
 )
-from app.schemas.orders import HoldRelease, ManualPayment, OrderDetail, OrderReason, OrderShip, OrderSubmit
+from app.schemas.orders import (
+    HoldRelease,
+    ManualPayment,
+    OrderCancel,
+    OrderDetail,
+    OrderReason,
+    OrderShip,
+    OrderSubmit,
+)
 from app.services.orders.cancelling import CancellingService
 from app.services.orders.fulfilment import FulfilmentService
 from app.services.orders.payment import OrderPaymentService
@@ -122,7 +130,9 @@ async def hold_order(
 @router.post(
     "/{order_id}/release-hold",
     dependencies=WRITES,
-    responses=act_problems("order_not_on_hold", "hold_not_releasable"),
+    responses=act_problems(
+        "order_not_on_hold", "hold_not_releasable", "insufficient_stock", "payment_unresolved"
+    ),
 )
 async def release_order_hold(
     _: Writer,
@@ -134,7 +144,8 @@ async def release_order_hold(
 ) -> OrderDetail:
     """Release an order.
 
-    `reason` is due and is kept in the history.
+    `reason` is due and is kept in the history. An oversold order takes its stock now. A hold because of money
+    that does not fit ends when that was accepted or refunded, the hold of a dispute with the dispute.
     """
     return tagged(response, await orders.release_hold(order_id, body, versions_of(if_match)))
 
@@ -188,8 +199,10 @@ async def deliver_order(
         "invalid_transition",
         "order_on_hold",
         "payment_in_progress",
+        "order_disputed",
+        "nothing_to_refund",
         "refund_required",
-        invalid=("reason_required",),
+        invalid=("reason_required", "refund_exceeds_paid"),
     ),
 )
 async def cancel_order(
@@ -197,12 +210,14 @@ async def cancel_order(
     orders: Cancelling,
     order_id: OrderReference,
     response: Response,
-    body: OrderReason | None = None,
+    body: OrderCancel | None = None,
     if_match: IfMatch = None,
 ) -> OrderDetail:
-    """Cancel an order that holds no money.
+    """Cancel an order.
 
-    Its stock and its code go back. A paid order answers 409 `refund_required`: its money must be
-    refunded first. A cancelled order is answered as it is.
+    Its stock and its code go back. What was paid is refunded in full, unless `refund` says otherwise; giving
+    money back needs `orders:refund`. Pieces go back on the shelf, but for those of personalised lines; with
+    `restock` all do, or none. An order in the making needs `orders:cancel_in_production` and a `reason`. A
+    cancelled order is answered as it is.
     """
-    return tagged(response, await orders.cancel(order_id, body or OrderReason(), versions_of(if_match)))
+    return tagged(response, await orders.cancel(order_id, body or OrderCancel(), versions_of(if_match)))

@@ -14,6 +14,7 @@ from app.schemas.orders import OrderDetail
 Reader = Annotated[Principal, Depends(allow(Permission.orders_read, key=True))]
 Writer = Annotated[Principal, Depends(allow(Permission.orders_write, key=True))]
 Cashier = Annotated[Principal, Depends(allow(Permission.orders_refund))]
+Refunder = Annotated[Principal, Depends(allow(Permission.orders_refund, key=True))]
 Keeper = Annotated[Principal, Depends(allow(Permission.orders_settings))]
 
 OrderReference = Annotated[
@@ -27,6 +28,7 @@ READS = [Depends(limited("orders_read", by="principal"))]
 CREATES = [Depends(limited("orders_create", by="principal"))]
 QUOTES = [Depends(limited("orders_quote", by="principal"))]
 WRITES = [Depends(limited("orders_write", by="principal"))]
+REFUNDS = [Depends(limited("orders_refund", by="principal"))]
 
 BASKET_CODES = [
     "customer_email_required",

@@ -19,7 +19,6 @@ from app.schemas.orders.answers import (
     OrderPaymentRead,
     OrderRead,
     QuoteRead,
-    RefundRead,
 )
 from app.schemas.orders.bodies import (
     Address,
@@ -30,7 +29,9 @@ from app.schemas.orders.bodies import (
     OrderUpdate,
     OrderUpdateAnywhere,
 )
+from app.schemas.orders.explanation import ExplainedStep, OrderExplanation, Refundable
 from app.schemas.orders.query import OrderQuery
+from app.schemas.orders.refunds import OrderCancel, RefundCreate, RefundedLine, RefundLine, RefundRead
 from app.schemas.orders.words import OrderStatus, PaymentStatus
 
 __all__ = [
@@ -39,13 +40,16 @@ __all__ = [
     "CheckoutError",
     "CheckoutPaths",
     "Customer",
+    "ExplainedStep",
     "HistoryEntry",
     "HoldRelease",
     "ManualPayment",
     "OrderAct",
+    "OrderCancel",
     "OrderCreate",
     "OrderCreated",
     "OrderDetail",
+    "OrderExplanation",
     "OrderItemRead",
     "OrderLine",
     "OrderPaymentRead",
@@ -59,6 +63,10 @@ __all__ = [
     "OrderUpdateAnywhere",
     "PaymentStatus",
     "QuoteRead",
+    "RefundCreate",
+    "RefundLine",
     "RefundRead",
+    "Refundable",
+    "RefundedLine",
     "ShippedLine",
 ]

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from app.schemas.base import Output, Timestamp
+from app.schemas.orders.refunds import RefundRead
 from app.schemas.orders.words import HoldReason, OrderStatus, PaymentStatus
 
 
@@ -126,28 +127,6 @@ class OrderPaymentRead(Output):
     amount_refunded: int
     amount_refund_pending: int
     received_at: Timestamp | None
-    created_at: Timestamp
-    updated_at: Timestamp
-
-
-class RefundRead(Output):
-    """One refund of an order."""
-
-    id: UUID
-    payment_id: UUID
-    amount: int
-    currency: str
-    reason: str
-    note: str | None
-    source: str
-    status: str
-    lines: list[dict[str, Any]]
-    shipping_amount: int
-    tax_groups: list[dict[str, Any]]
-    is_return: bool
-    restock: bool
-    reference: str | None
-    failure_reason: str | None
     created_at: Timestamp
     updated_at: Timestamp
 

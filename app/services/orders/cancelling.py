@@ -1,22 +1,41 @@
-"""Cancelling orders that hold no money, and deleting drafts."""
+"""Cancelling orders, with what they hold and what was paid for them, and deleting drafts."""
 
-from uuid import UUID
+from dataclasses import dataclass
 
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
 from app.core.errors import Conflict, FieldError, Forbidden, Invalid
+from app.core.ids import uuid7
 from app.core.permissions import Permission
-from app.models.orders import Order
-from app.schemas.orders import OrderDetail, OrderReason
+from app.models.orders import Order, OrderItem, OrderPayment
+from app.repositories.orders.refunds import LineChange
+from app.schemas.orders import OrderCancel, OrderDetail
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
-from app.services.orders.events import OrderCancelled, OrderEvent
-from app.services.orders.states import STATUS_MOVES, UNPAID, invalid_transition, owes_money, refuse_hold
+from app.services.orders.events import OrderCancelled, OrderEventKind
+from app.services.orders.refund_plan import RefundPlan
+from app.services.orders.refunding import RefundService, RefundTerms, left_of, told_of
+from app.services.orders.states import (
+    STATUS_MOVES,
+    UNDER_WAY,
+    UNPAID,
+    invalid_transition,
+    is_cancellable,
+    refuse_hold,
+)
 from app.services.products.stock import StockService
 
 
+@dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """What of a payment goes back with a cancelled order."""
+
+    payment: OrderPayment
+    plan: RefundPlan
+
+
 class CancellingService:
-    """Ends orders before they are paid, and gives back what they hold."""
+    """Ends orders, and gives back what they hold and what was paid for them."""
 
     def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
         self.session = session
@@ -24,17 +43,19 @@ class CancellingService:
         self.desk = OrderDesk(session, principal)
         self.stock = StockService(session, principal)
         self.discounts = DiscountService(session, principal)
+        self.refunds = RefundService(session, principal)
 
-    async def cancel(self, reference: str, body: OrderReason, etags: Etags) -> OrderDetail:
-        """Cancel an order that holds no money; a cancelled one stays as it is.
+    async def cancel(self, reference: str, body: OrderCancel, etags: Etags) -> OrderDetail:
+        """Cancel an order; a cancelled one stays as it is.
 
-        409 `invalid_transition`, `payment_in_progress`, `order_on_hold`, and `refund_required` for an order
-        whose money must be given back first.
+        403 without the permission that the money or the production needs; 409 `invalid_transition`,
+        `payment_in_progress`, `order_on_hold`, `order_disputed`, `nothing_to_refund`, and `refund_required`
+        for an expired order that was paid; 412; 422 `reason_required`, `refund_exceeds_paid`.
         """
         order = await self.desk.take(reference, version=body.version, etags=etags, reason=body.reason)
         if order.status == "cancelled":
             return await self.desk.unchanged(order)
-        return await self.desk.put_back(order, *await self.end(order, body.reason))
+        return await self.desk.put_back(order, *await self.end(order, body))
 
     async def delete(self, reference: str, etags: Etags) -> None:
         """Remove a draft, or cancel an order that is not paid; a cancelled one stays as it is.
@@ -52,56 +73,108 @@ class CancellingService:
             raise Conflict(
                 "order_not_deletable", "Only an order that is neither paid nor held can be deleted."
             )
-        await self.desk.put_back(order, *await self.end(order, None))
+        await self.desk.put_back(order, *await self.end(order, OrderCancel()))
 
-    async def end(self, order: Order, reason: str | None) -> list[type[OrderEvent]]:
-        """Make a locked order a cancelled one; stock and code go back."""
+    async def end(self, order: Order, body: OrderCancel) -> list[OrderEventKind]:
+        """Make a locked order a cancelled one; stock, code and money go back."""
         if "cancelled" not in STATUS_MOVES.get(order.status, ()):
             raise invalid_transition(order, "cancelled")
+        if not is_cancellable(order):
+            raise _stopped(order)
+        events: list[OrderEventKind] = [OrderCancelled]
         if order.status == "pending":
-            await self._let_go(order)
-        elif order.status != "draft":
-            self._refuse_money(order)
-            if order.status in {"confirmed", "processing"}:
-                await self._undo(order, reason)
+            await self.stock.release(order.id)
+            await self.discounts.release(order.id)
+        elif order.status in {"confirmed", "processing"}:
+            events += await self._undo(order, body)
         order.status = "cancelled"
         order.cancelled_at = await self.session.now()
-        order.cancel_reason = reason
+        order.cancel_reason = body.reason
         order.reservation_expires_at = None
-        return [OrderCancelled]
+        return events
 
-    async def _let_go(self, order: Order) -> None:
-        """Give back what a pending order holds."""
-        if order.payment_status not in UNPAID:
-            raise Conflict("payment_in_progress", "A payment of this order is under way; wait for its end.")
-        refuse_hold(order)
-        await self.stock.release(order.id)
-        await self.discounts.release(order.id)
-
-    def _refuse_money(self, order: Order) -> None:
-        if owes_money(order):
-            raise Conflict(
-                "refund_required", "The order is paid; its money must be refunded before it can be cancelled."
-            )
-
-    async def _undo(self, order: Order, reason: str | None) -> None:
-        """Put what a free order took back on the shelf, but for what was made for its buyer."""
+    async def _undo(self, order: Order, body: OrderCancel) -> list[OrderEventKind]:
+        """Give back what a confirmed order took: pieces, code and money, in the order of their locks."""
         if order.status == "processing":
-            if not self.principal.may(Permission.orders_cancel_in_production):
-                needed = Permission.orders_cancel_in_production
-                raise Forbidden(
-                    "permission_denied", f"Your role lacks the permission `{needed}`.", permission=needed
-                )
-            if not reason:
-                detail = "Say why an order in the making is cancelled."
-                fault = FieldError("/reason", "reason_required", detail)
-                raise Invalid("reason_required", detail, errors=[fault])
-        quantities: dict[UUID, int] = {}
-        for item in await self.desk.orders.items(order.id):
-            if item.is_personalised or item.product_id is None:
-                continue
-            item.restocked_quantity = item.quantity
-            quantities[item.product_id] = quantities.get(item.product_id, 0) + item.quantity
-        if quantities:
-            await self.stock.restock(order.id, quantities)
+            self._refuse_production(body.reason)
+        items = await self.desk.orders.items(order.id)
+        back = await self._money_back(order, items, body)
+        refund_id = uuid7()
+        changes = _changes(items, body.restock, back)
+        await self.refunds.restock(order, items, changes, refund_id if back else None)
         await self.discounts.release(order.id)
+        await self.refunds.count(changes)
+        if back is None:
+            return []
+        restock = any(change.restocked for change in changes)
+        terms = RefundTerms("cancelled", body.reason, body.reference, restock=restock)
+        return [told_of(await self.refunds.give_back(order, back.payment, back.plan, terms, refund_id))]
+
+    async def _money_back(self, order: Order, items: list[OrderItem], body: OrderCancel) -> MoneyBack | None:
+        """What goes back of the money; None when nothing does.
+
+        A full refund is one of every line and of the shipping, as far as they have not been refunded.
+        """
+        has_money = order.amount_paid > order.amount_refunded + order.amount_refund_pending
+        if body.refund == "none" or (body.refund == "full" and not has_money):
+            return None
+        if not self.principal.may(Permission.orders_refund):
+            raise _lacking(Permission.orders_refund)
+        payment = await self.refunds.payment_of(order)
+        basis = await self.refunds.basis(order)
+        if body.amount is not None:
+            return MoneyBack(payment, basis.by_amount(body.amount))
+        lines = [(item, item.quantity - item.refunded_quantity) for item in items]
+        lines = [(item, units) for item, units in lines if units]
+        plan = basis.by_parts(lines, basis.shipping_left, amount=left_of(payment))
+        return MoneyBack(payment, plan)
+
+    def _refuse_production(self, reason: str | None) -> None:
+        """What is in the making is cancelled by those who answer for it, and they say why."""
+        if not self.principal.may(Permission.orders_cancel_in_production):
+            raise _lacking(Permission.orders_cancel_in_production)
+        if not reason:
+            detail = "Say why an order in the making is cancelled."
+            fault = FieldError("/reason", "reason_required", detail)
+            raise Invalid("reason_required", detail, errors=[fault])
+
+
+def _stopped(order: Order) -> Conflict:
+    """409: why an order that could be cancelled in its state cannot be now."""
+    if order.payment_status in UNDER_WAY:
+        return Conflict("payment_in_progress", "A payment of this order is under way; wait for its end.")
+    if order.status == "pending":
+        refuse_hold(order)
+    return Conflict("refund_required", "The order was paid; refund it before it is cancelled.")
+
+
+def _lacking(permission: Permission) -> Forbidden:
+    return Forbidden(
+        "permission_denied", f"Your role lacks the permission `{permission}`.", permission=permission
+    )
+
+
+def _changes(items: list[OrderItem], restock: bool | None, back: MoneyBack | None) -> list[LineChange]:
+    """What a cancelled order counts on each of its lines; lines to which nothing happens are left out."""
+    refunded = {line.item_id: line for line in back.plan.lines} if back else {}
+    changes = []
+    for item in items:
+        line = refunded.get(item.id)
+        is_wanted = not item.is_personalised if restock is None else restock
+        change = LineChange(
+            item.id,
+            refunded=line.units if line else 0,
+            amount=line.amount if line else 0,
+            restocked=_never_left(item) if is_wanted else 0,
+        )
+        if change != LineChange(item.id):
+            changes.append(change)
+    return changes
+
+
+def _never_left(item: OrderItem) -> int:
+    """The units of a line that were not shipped and are not back on the shelf already."""
+    away = item.fulfilled_quantity - item.returned_quantity
+    return max(
+        min(item.quantity - item.fulfilled_quantity, item.quantity - item.restocked_quantity - away), 0
+    )

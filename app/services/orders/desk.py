@@ -10,7 +10,7 @@ from app.core.events import emit
 from app.models.orders import Order
 from app.repositories.orders.orders import OrderRepository, OrderView
 from app.schemas.orders import OrderDetail
-from app.services.orders.events import OrderEvent, order_event
+from app.services.orders.events import OrderEventKind, order_event
 from app.services.orders.views import detail
 
 Etags = Collection[int] | None
@@ -45,7 +45,7 @@ class OrderDesk:
             raise version_mismatch(order.version)
         return order
 
-    async def put_back(self, order: Order, *events: type[OrderEvent]) -> OrderDetail:
+    async def put_back(self, order: Order, *events: OrderEventKind) -> OrderDetail:
         """Write the changed order as its next version, tell what has happened, and answer how it stands.
 
         A draft is nobody's business yet: nothing is told of it.

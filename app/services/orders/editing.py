@@ -1,17 +1,18 @@
 """Changing an order's fields, its basket while it is not paid, and its status by naming the one wanted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
 from app.core.errors import Conflict, FieldError, Invalid
 from app.models.orders import Order
-from app.schemas.orders import OrderDetail, OrderUpdate
+from app.schemas.orders import OrderCancel, OrderDetail, OrderUpdate
 from app.services.orders.basket import BasketService
 from app.services.orders.cancelling import CancellingService
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
-from app.services.orders.events import OrderEvent, OrderUpdated
+from app.services.orders.events import OrderEvent, OrderEventKind, OrderUpdated
 from app.services.orders.fulfilment import FulfilmentService
 from app.services.orders.lines import address_column, customer_columns
 from app.services.orders.payment import OrderPaymentService
@@ -60,12 +61,13 @@ class EditingService:
             detail = "Send the `version` that was read, or `If-Match`."
             raise Invalid("version_required", detail, errors=[FieldError("/version", "required", detail)])
         fields = sent - {"status"}
-        events: list[type[OrderEvent]] = []
+        events: list[OrderEventKind] = []
         if fields:
             events += await self._apply(order, body, fields)
         if target is not None and target != order.status:
             await self.session.flush()
-            events = [kind for kind in events if kind is not OrderUpdated] + await self._act(order, target)
+            events = [kind for kind in events if kind is not OrderUpdated]
+            events += await self._act(order, target)
         elif not fields:
             return await self.desk.unchanged(order)
         return await self.desk.put_back(order, *events)
@@ -148,7 +150,7 @@ class EditingService:
         order.payment_method = "none"
         return await self.payments.settle(order)
 
-    async def _act(self, order: Order, target: str) -> list[type[OrderEvent]]:
+    async def _act(self, order: Order, target: str) -> Sequence[OrderEventKind]:
         """Run the act that leads to `target`."""
         match target:
             case "pending":
@@ -160,7 +162,7 @@ class EditingService:
             case "delivered":
                 return await self.fulfilment.arrive(order)
             case _:
-                return await self.cancelling.end(order, None)
+                return await self.cancelling.end(order, OrderCancel())
 
 
 def _target(body: OrderUpdate) -> str:

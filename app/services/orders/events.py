@@ -1,7 +1,7 @@
 """What is told of orders and discount codes, to their organisation and to customers' webhooks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
@@ -148,7 +148,52 @@ class DiscountDeleted(DiscountEvent):
     description: ClassVar[str] = "A discount code that no order ever used was removed."
 
 
-def order_event(kind: type[OrderEvent], order: Order, items: Sequence[dict[str, Any]]) -> OrderEvent:
+@dataclass(frozen=True, kw_only=True)
+class RefundFacts:
+    """What an event says of one refund."""
+
+    refund_id: UUID
+    amount: int
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRefunded(OrderEvent):
+    """Money of an order was given back."""
+
+    type: ClassVar[str] = "order.refunded"
+    description: ClassVar[str] = "Money of an order was given back, all of it or a part."
+
+    refund: RefundFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderReturned(OrderEvent):
+    """Everything of an order has come back."""
+
+    type: ClassVar[str] = "order.returned"
+    description: ClassVar[str] = "Everything of an order has come back to the seller."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderMoneyInconsistent(OrderEvent):
+    """Amounts of an order do not follow from each other: an alert for the operators."""
+
+    type: ClassVar[str] = "order.money_inconsistent"
+    description: ClassVar[str] = "Stored amounts of an order do not follow from each other."
+    audience: ClassVar[Audience] = "internal"
+    read_permission: ClassVar[Permission | None] = None
+    webhook: ClassVar[bool] = False
+
+    differences: list[str]
+
+
+OrderEventKind = Callable[..., OrderEvent]
+"""A class of events, or one with the members that only it has: `partial(OrderRefunded, refund=…)`."""
+
+
+def order_event(kind: OrderEventKind, order: Order, items: Sequence[dict[str, Any]]) -> OrderEvent:
     """The event of an order as it stands now; `items` are its lines as JSON values."""
     more: dict[str, Any] = {}
     if kind is OrderShipped:

@@ -7,6 +7,7 @@ from app.core.access import CurrentPrincipal
 from app.core.database import Owner
 from app.core.errors import Conflict, FieldError, Invalid, NotFound
 from app.models.orders import Order, OrderItem
+from app.repositories.orders.refunds import PaymentRepository
 from app.schemas.orders import HoldRelease, OrderDetail, OrderReason, OrderShip, ShippedLine
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import (
@@ -17,12 +18,17 @@ from app.services.orders.events import (
     OrderShipped,
     OrderUpdated,
 )
+from app.services.orders.lines import product_ids
 from app.services.orders.states import SHIPPABLE, invalid_transition, refuse_hold
+from app.services.products.stock import StockService, insufficient_stock
 
 HOLDABLE = frozenset({"pending", "confirmed", "processing"})
 
-RELEASED_BY_HAND = frozenset({"manual", "payment_lapsed", "refund_failed"})
-"""Holds that end when somebody says so; the others end with what caused them."""
+OPEN = frozenset({"confirmed", "processing"})
+"""Orders that still need their pieces."""
+
+MISMATCHES = frozenset({"amount_mismatch", "currency_mismatch"})
+"""Holds because of money that does not fit the order."""
 
 
 class FulfilmentService:
@@ -31,6 +37,8 @@ class FulfilmentService:
     def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
         self.session = session
         self.desk = OrderDesk(session, principal)
+        self.stock = StockService(session, principal)
+        self.payments = PaymentRepository(session)
 
     async def process(self, reference: str, body: OrderReason, etags: Etags) -> OrderDetail:
         """Begin to make or pack a confirmed order; an order in the making stays as it is.
@@ -65,18 +73,32 @@ class FulfilmentService:
         return await self.desk.put_back(order, OrderUpdated)
 
     async def release_hold(self, reference: str, body: HoldRelease, etags: Etags) -> OrderDetail:
-        """Let fulfilment go on. 409 `order_not_on_hold`, `hold_not_releasable`."""
+        """Let fulfilment go on; an oversold order takes its stock now.
+
+        409 `order_not_on_hold`, `insufficient_stock`, `payment_unresolved` while money that does not fit lies
+        there, and `hold_not_releasable` for a dispute, with which the hold ends by itself.
+        """
         order = await self.desk.take(reference, version=body.version, etags=etags, reason=body.reason)
-        if order.hold_reason is None:
-            raise Conflict("order_not_on_hold", "Nothing holds this order.")
-        if order.hold_reason not in RELEASED_BY_HAND:
-            raise Conflict(
-                "hold_not_releasable",
-                "This hold ends with what caused it; see `hold_reason`.",
-                hold_reason=order.hold_reason,
-            )
+        match order.hold_reason:
+            case None:
+                raise Conflict("order_not_on_hold", "Nothing holds this order.")
+            case "dispute":
+                raise Conflict(
+                    "hold_not_releasable", "This hold ends with the dispute.", hold_reason=order.hold_reason
+                )
+            case "oversold" if order.status in OPEN:
+                await self._take_stock(order)
+            case reason if reason in MISMATCHES and await self.payments.has_unresolved(order.id):
+                raise Conflict("payment_unresolved", "Accept the payment that does not fit, or refund it.")
         order.hold_reason = None
         return await self.desk.put_back(order, OrderUpdated)
+
+    async def _take_stock(self, order: Order) -> None:
+        """Take the pieces that an order was paid for after they had been given back."""
+        items = await self.desk.orders.items(order.id)
+        short = await self.stock.retake(order.id, product_ids(items))
+        if short:
+            raise insufficient_stock(short, "There is still too little stock; put it in stock first.")
 
     async def ship(self, reference: str, body: OrderShip, etags: Etags) -> OrderDetail:
         """Write down what leaves: everything, or the units of some lines.

@@ -1,7 +1,7 @@
 """What a priced basket writes: the rows of its lines, the amounts of its order, the words that find it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from app.core.ids import uuid7
 from app.core.mail_addresses import parse_address
 from app.core.money import Pricing
 from app.core.search_terms import search_terms
+from app.models.orders import OrderItem
 from app.models.products import Product
 from app.schemas.orders import Address, Customer
 from app.services.orders.basket import Basket, BasketLine
@@ -81,6 +82,11 @@ def _snapshot(line: BasketLine, base_price: int) -> dict[str, Any]:
         "price": base_price,
         "options": [option for option in product.options if option["code"] in answered],
     }
+
+
+def product_ids(items: Iterable[OrderItem]) -> set[UUID]:
+    """The products of stored lines, each once."""
+    return {item.product_id for item in items if item.product_id is not None}
 
 
 def price_columns(basket: Basket, pricing: Pricing) -> dict[str, Any]:

@@ -33,6 +33,12 @@ PAYMENT_STATUS_MOVES: Mapping[str, tuple[str, ...]] = {
 UNPAID = frozenset({"unpaid", "failed"})
 """No money has arrived, and none is on its way."""
 
+UNDER_WAY = frozenset({"pending", "authorized"})
+"""Money is on its way, or promised."""
+
+DISPUTED = frozenset({"disputed", "charged_back"})
+"""The buyer's bank decides over the money."""
+
 SHIPPABLE = frozenset({"paid", "partially_refunded"})
 
 translate_constraint("orders_metadata", Invalid("metadata_too_large", "`metadata` is too large."))
@@ -41,9 +47,19 @@ translate_constraint(
 )
 
 
-def owes_money(order: Order) -> bool:
-    """Whether cancelling would leave the buyer's money, or a claim on it, with the seller."""
-    return order.amount_paid > order.amount_refunded or order.payment_status in {"pending", "authorized"}
+def is_cancellable(order: Order) -> bool:
+    """Whether an act can cancel the order now.
+
+    Money that is there can be given back with it. What is on its way must arrive first, and what was paid for
+    an expired order must have gone back.
+    """
+    match order.status:
+        case "pending":
+            return order.payment_status in UNPAID and order.hold_reason is None
+        case "expired":
+            return order.payment_status in UNPAID or order.payment_status == "refunded"
+        case _:
+            return order.payment_status not in UNDER_WAY
 
 
 def available_transitions(order: Order) -> list[str]:
@@ -62,8 +78,7 @@ def _can_become(order: Order, target: str) -> bool:
         case "shipped":
             return order.hold_reason is None and order.payment_status in SHIPPABLE
         case "cancelled":
-            is_stopped = order.status == "pending" and order.hold_reason is not None
-            return not owes_money(order) and not is_stopped
+            return is_cancellable(order)
         case _:
             return True
 

@@ -298,11 +298,14 @@ class StockService:
         await emit_all(self.session, crossed, organization_id=self.organization_id)
 
 
-def insufficient_stock(short: Iterable[Missed]) -> Conflict:
+def insufficient_stock(
+    short: Iterable[Missed],
+    detail: str = "There are too few pieces of some products; lower the quantities in `short`.",
+) -> Conflict:
     """409 that names every product of which there are too few pieces."""
     return Conflict(
         "insufficient_stock",
-        "There are too few pieces of some products; lower the quantities in `short`.",
+        detail,
         short=[
             {"product_id": str(miss.product_id), "requested": miss.requested, "available": miss.available}
             for miss in sorted(short, key=lambda miss: miss.product_id)
