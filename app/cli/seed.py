@@ -40,14 +40,16 @@ async def _seed(url: str) -> str:
     database = Database(create_engine(url, application_name="luneo-seed"))
     # Thousands of events would otherwise wait for the first worker, which is told to sound an alarm then.
     sequencer = Sequencer(url, pause=0.05)
-    sequencing = asyncio.create_task(sequencer.run())
     try:
-        summary = await seed(database, progress=report)
-    except DemoRefused as error:
-        complain(str(error))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sequencer.run())
+            try:
+                summary = await seed(database, progress=report)
+            finally:
+                sequencer.stop()
+    except* DemoRefused as refusals:
+        complain(str(refusals.exceptions[0]))
         raise SystemExit(1) from None
     finally:
-        sequencer.stop()
-        await sequencing
         await database.dispose()
     return f"{summary.email} / {summary.password}"
