@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     limit_bad_token_ip: Rule = Field("60/1m", description="Unverifiable bearer tokens per address.")
     limit_products_read: Rule = Field("600/1m", description="Product lists and reads per principal.")
     limit_products_write: Rule = Field("120/1m", description="Product writes per principal.")
+    limit_public_product: Rule = Field("120/1m", description="Public product pages per address.")
     limit_products_import: Rule = Field("6/1m", description="Product imports per principal.")
     limit_products_export: Rule = Field("6/1h", description="Product exports per principal.")
     limit_orders_read: Rule = Field("600/1m", description="Order lists and reads per principal.")
