@@ -13,13 +13,19 @@ from app.repositories.notifications import EmailRepository
 from app.services.auth.mails import mails_for as account_mails
 from app.services.notifications.mailing import enqueue, send, senders_of
 from app.services.notifications.requests import MailRequest
+from app.services.orders.mails import mails_for as order_mails
 
 KEPT = timedelta(days=30)
 STEP = 500
 
 Source = Callable[[SystemSession, str, dict[str, Any], dict[str, Any]], Awaitable[list[MailRequest]]]
 
-SOURCES: dict[str, Source] = {"auth": account_mails, "session": account_mails, "user": account_mails}
+SOURCES: dict[str, Source] = {
+    "auth": account_mails,
+    "order": order_mails,
+    "session": account_mails,
+    "user": account_mails,
+}
 """Which area knows the mails of an event, by the first word of its type."""
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.routers import auth, docs, events, health, orders, products, realtime, sandbox, settings
+from app.routers import auth, docs, events, health, orders, products, public, realtime, sandbox, settings
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -20,6 +20,7 @@ ROUTERS: list[APIRouter] = [
     orders.router,
     orders.acts_router,
     orders.money_router,
+    public.router,
 ]
 
 SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router]

@@ -209,7 +209,7 @@ async def test_act_when_the_state_does_not_allow_it(
         ("pending", "deliver", {}, 409, "invalid_transition"),
         ("draft", "mark-paid", {"method": "cash", "amount": 1000}, 409, "invalid_transition"),
         ("confirmed", "mark-paid", {"method": "cash", "amount": 1000}, 409, "invalid_transition"),
-        ("expired", "mark-paid", {"method": "cash", "amount": 1000}, 409, "invalid_transition"),
+        ("cancelled", "mark-paid", {"method": "cash", "amount": 1000}, 409, "invalid_transition"),
         ("pending", "mark-paid", {"method": "cash", "amount": 999}, 422, "amount_mismatch"),
         ("pending", "submit", {}, 409, "invalid_transition"),
         ("processing", "cancel", {"refund": "none"}, 422, "reason_required"),

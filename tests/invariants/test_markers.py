@@ -27,6 +27,7 @@ PUBLIC = {
     "GET /health/live": PROBES,
     "GET /health/ready": PROBES,
     "GET /openapi.json": READERS,
+    "GET /api/public/orders/{token}": "signed link from the mail",
     "GET /sandbox/mail": DEVELOPER,
     "GET /sandbox/mail.json": DEVELOPER,
     "POST /api/auth/confirm": MAIL_HOLDER,
@@ -34,6 +35,7 @@ PUBLIC = {
     "POST /api/auth/refresh": ANYBODY,
     "POST /api/auth/resend-confirmation": ANYBODY,
     "POST /api/auth/signup": ANYBODY,
+    "POST /api/public/orders/track": "a buyer has no account",
     "POST /api/send-verification-email": ANYBODY,
 }
 """Who may call these without a credential: everybody, and why; the marker says the same."""

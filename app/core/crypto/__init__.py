@@ -16,7 +16,9 @@ from app.core.crypto.one_time import (
     code_matches,
     derive_code,
     derive_token,
+    read_facts,
     read_token,
+    sign_facts,
 )
 from app.core.crypto.refresh_tokens import (
     RefreshToken,
@@ -49,10 +51,12 @@ __all__ = [
     "mac_matches",
     "make_refresh_token",
     "parse_refresh_token",
+    "read_facts",
     "read_token",
     "refresh_tag_matches",
     "seal",
     "sealed_kid",
+    "sign_facts",
     "unseal",
     "verify_access_token",
 ]

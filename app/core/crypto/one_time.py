@@ -1,4 +1,4 @@
-"""Owns one-time tokens and codes, which are derived from the id of their row and never stored."""
+"""Owns the tokens and codes of mails: derived from the id of a row or from bare facts, and never stored."""
 
 import hmac
 from uuid import UUID
@@ -34,6 +34,25 @@ def read_token(ring: KeyRing, prefix: str, use: str, token: str) -> UUID | None:
     return UUID(bytes=row_id) if mac_matches(ring, _USE, use.encode() + row_id, tag) else None
 
 
+def sign_facts(ring: KeyRing, prefix: str, use: str, facts: bytes) -> str:
+    """Return a token without a row, which carries what it is about: `prefix` + base64url(`facts ‖ HMAC`).
+
+    Whoever holds it can read the facts. It is good for as long as its reader says, and more than once.
+    """
+    return prefix + encode_base64url(facts + mac(ring, _USE, _labelled(use, facts)))
+
+
+def read_facts(ring: KeyRing, prefix: str, use: str, token: str) -> bytes | None:
+    """Return the facts of a token that this service made for `use`, or None for any other text."""
+    if not token.startswith(prefix):
+        return None
+    data = decode_base64url(token.removeprefix(prefix))
+    if data is None or len(data) < _TAG_BYTES:
+        return None
+    facts, tag = data[:-_TAG_BYTES], data[-_TAG_BYTES:]
+    return facts if mac_matches(ring, _USE, _labelled(use, facts), tag) else None
+
+
 def derive_code(ring: KeyRing, use: str, row_id: UUID) -> str:
     """Return the code of a row: 6 ASCII digits, which say nothing about the row's token."""
     return _code(ring.derive(_USE), use, row_id)
@@ -52,3 +71,8 @@ def _code(key: bytes, use: str, row_id: UUID) -> str:
     # The leading word keeps codes apart from tokens: whoever holds one cannot work out the other.
     digest = hmac_sha256(key, b"code\x00" + use.encode() + row_id.bytes)
     return f"{int.from_bytes(digest[:8], 'big') % 1_000_000:06d}"
+
+
+def _labelled(use: str, facts: bytes) -> bytes:
+    # The leading word keeps these tokens apart from those of rows, and the zero the use from the facts.
+    return b"facts\x00" + use.encode() + b"\x00" + facts

@@ -68,7 +68,9 @@ async def submit_order(
 @router.post(
     "/{order_id}/mark-paid",
     dependencies=WRITES,
-    responses=act_problems("invalid_transition", "payment_in_progress", invalid=("amount_mismatch",)),
+    responses=act_problems(
+        "invalid_transition", "payment_in_progress", "insufficient_stock", invalid=("amount_mismatch",)
+    ),
 )
 async def mark_order_paid(
     _: Cashier,
@@ -81,7 +83,9 @@ async def mark_order_paid(
     """Write down a payment by hand.
 
     For money that did not come through the payment provider. `amount` must be the order's total; the
-    order is confirmed and its stock taken.
+    order is confirmed and its stock taken. An expired order takes its stock again; where that was sold
+    meanwhile, the settings' `oversold_policy` decides: `refund` refuses the payment, `backorder` confirms
+    the order and holds it.
     """
     return tagged(response, await payments.mark_paid(order_id, body, versions_of(if_match)))
 

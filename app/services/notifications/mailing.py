@@ -22,6 +22,7 @@ from app.core.crypto import (
     key_ring,
     mac,
     seal,
+    sign_facts,
     unseal,
 )
 from app.core.database import Database, SystemSession
@@ -30,7 +31,7 @@ from app.core.mail_addresses import parse_address
 from app.core.metrics import MAIL
 from app.models.notifications import Email
 from app.repositories.notifications import EmailRepository, SuppressionRepository
-from app.services.notifications.requests import MailLink, MailRequest
+from app.services.notifications.requests import MailLink, MailRequest, SignedLink
 from app.services.notifications.templates import render
 
 logger = structlog.get_logger(__name__)
@@ -168,8 +169,7 @@ def _rendered(email: Email) -> OutgoingMail:
     stored = json.loads(_opened(email.variables_sealed or b"", "variables_sealed", email.id))
     variables = {**_pages(), **stored["variables"]}
     if stored["link"] is not None:
-        link = MailLink(stored["link"]["purpose"], UUID(stored["link"]["token_id"]), stored["link"]["path"])
-        variables |= _link_variables(link)
+        variables |= _link_variables(stored["link"])
     mail = render(email.template_key, email.locale, variables)
     return OutgoingMail(
         message_id=email.message_id,
@@ -194,19 +194,31 @@ def _pages() -> dict[str, str]:
     }
 
 
-def _link_variables(link: MailLink) -> dict[str, str]:
-    """The token and the code of a row, derived now; the fragment keeps the token out of servers' logs."""
-    token = derive_token(key_ring(), EMAIL_TOKEN_PREFIX, link.purpose, link.token_id)
+def _link_variables(link: dict[str, str]) -> dict[str, str]:
+    """The token, and the code of one that has a row, made now; the fragment keeps it out of servers' logs."""
+    if "facts" in link:
+        token = sign_facts(key_ring(), EMAIL_TOKEN_PREFIX, link["use"], bytes.fromhex(link["facts"]))
+        return {"action_url": _action_url(link["path"], token)}
+    token_id = UUID(link["token_id"])
+    token = derive_token(key_ring(), EMAIL_TOKEN_PREFIX, link["purpose"], token_id)
     return {
-        "action_url": f"{get_settings().app_url}{link.path}#token={token}",
-        "code": derive_code(key_ring(), link.purpose, link.token_id),
+        "action_url": _action_url(link["path"], token),
+        "code": derive_code(key_ring(), link["purpose"], token_id),
     }
 
 
-def _link_as_json(link: MailLink | None) -> dict[str, str] | None:
-    if link is None:
-        return None
-    return {"purpose": link.purpose, "token_id": str(link.token_id), "path": link.path}
+def _action_url(path: str, token: str) -> str:
+    return f"{get_settings().app_url}{path}#token={token}"
+
+
+def _link_as_json(link: MailLink | SignedLink | None) -> dict[str, str] | None:
+    match link:
+        case MailLink():
+            return {"purpose": link.purpose, "token_id": str(link.token_id), "path": link.path}
+        case SignedLink():
+            return {"use": link.use, "facts": link.facts.hex(), "path": link.path}
+        case None:
+            return None
 
 
 def _sealed(value: str, column: str, email_id: UUID) -> bytes:

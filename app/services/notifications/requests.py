@@ -20,6 +20,18 @@ class MailLink:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedLink:
+    """A token without a row that the mail carries: it is made of `facts` while rendering, never stored.
+
+    `use` is the use of the signature, `path` is on APP_URL.
+    """
+
+    use: str
+    facts: bytes
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class MailRequest:
     """One mail to one address, in the words of a template.
 
@@ -35,4 +47,4 @@ class MailRequest:
     user_id: UUID | None = None
     organization_id: UUID | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
-    link: MailLink | None = None
+    link: MailLink | SignedLink | None = None

@@ -17,6 +17,7 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "account_locked": frozenset({"name", "until", "device", "place", "time", "security_url"}),
     "email_confirmation": frozenset({"name", "action_url", "code"}),
     "new_device": frozenset({"name", "device", "place", "time", "security_url"}),
+    "order_track_link": frozenset({"number", "shop", "until", "action_url"}),
     "session_stopped": frozenset({"name", "device", "place", "time", "security_url"}),
     "welcome": frozenset({"name", "app_url"}),
 }

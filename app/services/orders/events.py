@@ -107,6 +107,38 @@ class OrderCancelled(OrderEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrderExpired(OrderEvent):
+    """An order was not paid in time."""
+
+    type: ClassVar[str] = "order.expired"
+    description: ClassVar[str] = "An order was not paid in time; what it held was given back."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderOversold(OrderEvent):
+    """An order was paid after it had expired, and its stock is gone."""
+
+    type: ClassVar[str] = "order.oversold"
+    description: ClassVar[str] = "An expired order was paid, and there is too little stock left for it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderTrackRequested(Event):
+    """Somebody asked for the link to an order; null when no order fits. Private: `expires_at`, `locale`.
+
+    It is emitted either way, so that the answer takes as long whether or not the order exists.
+    """
+
+    type: ClassVar[str] = "order.track_requested"
+    description: ClassVar[str] = "The link by which a buyer follows an order was asked for."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+
+    organization_id: UUID | None
+    order_id: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DiscountEvent(Event):
     """What every event of a discount code says; `value` is basis points or minor units, as `kind` says."""
 

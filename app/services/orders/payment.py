@@ -7,9 +7,11 @@ from app.core.ids import uuid7
 from app.models.orders import Order, OrderPayment
 from app.schemas.orders import ManualPayment, OrderDetail
 from app.services.orders.desk import Etags, OrderDesk
-from app.services.orders.events import OrderCompleted, OrderEvent, OrderPaid
+from app.services.orders.events import OrderCompleted, OrderEvent, OrderOversold, OrderPaid
+from app.services.orders.lines import product_ids
+from app.services.orders.settings import OrderSettingsService
 from app.services.orders.states import UNPAID, invalid_transition
-from app.services.products.stock import StockService
+from app.services.products.stock import StockService, insufficient_stock
 
 PAYABLE_LATE = frozenset({"confirmed", "processing", "shipped", "delivered"})
 """Orders that went on without their money, for instance because an authorisation lapsed."""
@@ -23,15 +25,17 @@ class OrderPaymentService:
         self.principal = principal
         self.desk = OrderDesk(session, principal)
         self.stock = StockService(session, principal)
+        self.settings = OrderSettingsService(session, principal)
 
     async def mark_paid(self, reference: str, body: ManualPayment, etags: Etags) -> OrderDetail:
-        """Write down that the whole total arrived by hand.
+        """Write down that the whole total arrived by hand, in time or after the order has expired.
 
-        409 `invalid_transition`, `payment_in_progress`; 422 `amount_mismatch`.
+        409 `invalid_transition`, `payment_in_progress`, and `insufficient_stock` for an expired order whose
+        stock is gone; 422 `amount_mismatch`.
         """
         reason = f"paid by {body.method.replace('_', ' ')}"
         order = await self.desk.take(reference, version=body.version, etags=etags, reason=reason)
-        if order.status != "pending" and order.status not in PAYABLE_LATE:
+        if order.status not in {"pending", "expired"} and order.status not in PAYABLE_LATE:
             raise invalid_transition(order, "confirmed")
         if order.payment_status in {"pending", "authorized"}:
             raise Conflict("payment_in_progress", "A payment of this order is under way; wait for its end.")
@@ -42,6 +46,7 @@ class OrderPaymentService:
             raise Invalid(
                 "amount_mismatch", sentence, errors=[FieldError("/amount", "amount_mismatch", sentence)]
             )
+        events = await self._revive(order) if order.status == "expired" else []
         now = await self.session.now()
         payment = OrderPayment(
             organization_id=order.organization_id,
@@ -55,7 +60,25 @@ class OrderPaymentService:
             received_at=now,
         )
         self.session.add(payment)
-        return await self.desk.put_back(order, *await self.settle(order))
+        return await self.desk.put_back(order, *events, *await self.settle(order))
+
+    async def _revive(self, order: Order) -> list[type[OrderEvent]]:
+        """Take the stock of an expired order again, and make it a confirmed one.
+
+        Where it is gone, the settings decide: with `backorder` the order is held until there is stock, with
+        `refund` no money may be taken: 409 `insufficient_stock`. A code stays given back.
+        """
+        items = await self.desk.orders.items(order.id)
+        short = await self.stock.retake(order.id, product_ids(items))
+        if short and (await self.settings.get()).oversold_policy == "refund":
+            raise insufficient_stock(
+                short, "The order has expired and its stock was sold; give the money back, or order again."
+            )
+        order.status = "confirmed"
+        if not short:
+            return []
+        order.hold_reason = "oversold"
+        return [OrderOversold]
 
     async def settle(self, order: Order) -> list[type[OrderEvent]]:
         """Make a locked order a paid one, its stock taken; answers what is to be told of it."""

@@ -72,7 +72,7 @@ def _can_become(order: Order, target: str) -> bool:
         case "expired" | "returned":
             return False
         case "confirmed":
-            return order.status == "pending" and order.payment_status in UNPAID
+            return order.status in {"pending", "expired"} and order.payment_status in UNPAID
         case "processing":
             return order.hold_reason is None
         case "shipped":
