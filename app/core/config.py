@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     order_lines_max: int = Field(200, ge=1, le=1000, description="Lines of one order.")
     order_expiry_grace_minutes: int = Field(15, ge=0, le=1440, description="Added to the payment window.")
     order_track_link_hours: int = Field(168, ge=1, le=8760, description="Life of a link to an order.")
-    product_import_max_rows: int = Field(500, ge=1, le=5000, description="Rows of one import.")
+    product_import_max_rows: int = Field(500, ge=1, le=1000, description="Rows of one import.")
 
     @field_validator("cors_origins", "trusted_proxies", "platform_staff_ids", mode="before")
     @classmethod

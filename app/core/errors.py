@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -312,6 +312,11 @@ PYDANTIC_DETAILS = {"union_tag_invalid": "This is not one of the known kinds."}
 def _fault(item: Mapping[str, Any]) -> FieldError:
     detail = PYDANTIC_DETAILS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
     return FieldError(_pointer(item["loc"][1:]), PYDANTIC_CODES.get(item["type"], item["type"]), detail[:500])
+
+
+def faults_at(pointer: Sequence[int | str], error: ValidationError) -> list[FieldError]:
+    """What is wrong with a part of the body that a service validated itself, as if the route had."""
+    return [_fault({**item, "loc": ("body", *pointer, *item["loc"])}) for item in error.errors()]
 
 
 def from_validation(error: RequestValidationError, content_type: str) -> AppError:

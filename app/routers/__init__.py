@@ -17,6 +17,7 @@ ROUTERS: list[APIRouter] = [
     products.router,
     orders.discounts_router,
     orders.settings_router,
+    orders.data_router,
     orders.router,
     orders.acts_router,
     orders.money_router,

@@ -3,24 +3,29 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.core.access import Principal, allow
-from app.core.errors import problems
+from app.core.csv_answers import CsvAnswer, csv_answer, csv_success
+from app.core.errors import UnsupportedMediaType, problems
 from app.core.etags import IfMatch, etag, versions_of
 from app.core.limits import limited
 from app.core.paging import Page
 from app.core.permissions import Permission
 from app.schemas.products import (
+    ImportReport,
     MovementQuery,
     MovementRead,
     ProductCreate,
+    ProductImport,
     ProductQuery,
     ProductRead,
     ProductUpdate,
     StockAdjust,
 )
 from app.services.products.catalogue import Products
+from app.services.products.exporting import ProductExportService
+from app.services.products.importing import Imports
 
 router = APIRouter(prefix="/api/products", tags=["products"])
 
@@ -38,6 +43,28 @@ UPDATE_PROBLEMS = problems(
         422: ["version_required", "field_not_writable", "currency_not_supported", "option_price_below_zero"],
     }
 )
+
+
+EXPORTED = "sku,name,slug,external_ref,description,category,price,currency,…\n"
+CSV_BODY = {
+    "text/csv": {
+        "schema": {"type": "string", "description": "UTF-8; comma, semicolon or tab between cells."},
+        "example": "sku,name,price,currency,stock\nBAG-01,Weekender bag,24900,EUR,12\n",
+    }
+}
+
+
+async def json_or_csv(request: Request) -> None:
+    """Refuse a body of any other type (415)."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in {"application/json", "text/csv"}:
+        raise UnsupportedMediaType(
+            "unsupported_media_type", "Send JSON as `application/json`, or a table as `text/csv`."
+        )
+
+
+Importable = Annotated[None, Depends(json_or_csv)]
+Exports = Annotated[ProductExportService, Depends()]
 
 
 def with_etag(response: Response, product: ProductRead) -> ProductRead:
@@ -83,6 +110,56 @@ async def create_product(
     product = await products.create(body)
     response.headers["Location"] = f"/api/products/{product.id}"
     return with_etag(response, product)
+
+
+@router.post(
+    "/import",
+    dependencies=[Depends(limited("products_import", by="principal"))],
+    responses=problems(
+        {
+            409: ["sku_taken", "slug_taken", "external_ref_taken"],
+            422: ["import_rejected", "too_many_rows", "metadata_too_large"],
+        }
+    ),
+    openapi_extra={"requestBody": {"content": CSV_BODY}},
+)
+async def import_products(
+    _: Writer,
+    _type: Importable,
+    imports: Imports,
+    body: ProductImport,
+    dry_run: Annotated[
+        bool, Query(description="Only check and count; for CSV, which cannot say so itself.")
+    ] = False,
+) -> ImportReport:
+    """Import products.
+
+    By SKU, all rows or none: a known product is changed where the row differs, an unknown one is made. What
+    a row does not name stays as it is; in CSV that is an empty cell. `stock` is set, and written down as an
+    `import` movement. A file of the export can be sent back. Every fault of every row is in `errors`.
+    """
+    return await imports.run(body, is_dry=dry_run or body.dry_run)
+
+
+@router.get(
+    "/export.csv",
+    dependencies=[Depends(limited("products_export", by="principal"))],
+    response_class=CsvAnswer,
+    responses=csv_success(EXPORTED),
+)
+async def export_products(_: Reader, exports: Exports) -> CsvAnswer:
+    """Export products as CSV.
+
+    The newest first, at most 50,000, with the columns that an import reads: `sku`, `name`, `slug`,
+    `external_ref`, `description`, `category`, `price` in minor units, `currency`, `tax_category`,
+    `weight_g`, `status`, `track_inventory`, `allow_backorder`, `stock`, `low_stock_threshold`,
+    `lead_time_days`, `options` and `metadata` as JSON; and then `id`, `reserved`, `available`, `created_at`,
+    `updated_at`, which it passes over.
+
+    The file is UTF-8 without a byte order mark. A text that a spreadsheet would take for a formula has an
+    apostrophe before it.
+    """
+    return await csv_answer(exports.parts(), "products")
 
 
 @router.get("/{product_id}", dependencies=READS)

@@ -1,12 +1,15 @@
 """What callers send and get about products, their stock and its history."""
 
+import json
+import re
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StrictBool, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, StrictBool, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
+from app.core.csv_rows import read_rows
 from app.core.money import MAX_AMOUNT
 from app.core.paging import PageQuery
 from app.schemas.base import Amount, Currency, Input, Output, Patch, StrictInt, Text, Timestamp
@@ -89,10 +92,8 @@ class ProductCreate(Input):
     lead_time_days: Days | None = None
 
 
-class ProductUpdate(Patch):
-    """The fields to change, and the `version` that they were read at (or `If-Match`)."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"price": 19900, "version": 1}]})
+class ProductChanges(Patch):
+    """The fields of a product that can be changed."""
 
     name: Name = Field(default_factory=_absent)
     price: Amount = Field(default_factory=_absent)
@@ -111,12 +112,109 @@ class ProductUpdate(Patch):
     allow_backorder: StrictBool = Field(default_factory=_absent)
     low_stock_threshold: Quantity | None = None
     lead_time_days: Days | None = None
+
+
+class ProductUpdate(ProductChanges):
+    """The fields to change, and the `version` that they were read at (or `If-Match`)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"price": 19900, "version": 1}]})
+
     version: Annotated[StrictInt, Field(ge=1, le=MAX_VERSION)] | None = Field(
         None, description="The version that you read; due unless `If-Match` is sent."
     )
     # Known here only so that the refusal can say that they are changed elsewhere.
     stock: SkipJsonSchema[Any] = None
     reserved: SkipJsonSchema[Any] = None
+
+
+class ImportRow(ProductChanges):
+    """One product by its SKU: a known one is changed, an unknown one made, which needs a name and a price."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"sku": "BAG-01", "name": "Weekender bag", "price": 24900, "stock": 12}]
+        }
+    )
+
+    sku: Sku
+    stock: Quantity = Field(default_factory=_absent, description="Pieces on hand from now on.")
+
+
+INTEGERS = frozenset({"price", "weight_g", "stock", "low_stock_threshold", "lead_time_days"})
+BOOLEANS = frozenset({"track_inventory", "allow_backorder"})
+OBJECTS = frozenset({"options", "metadata"})
+READ_ONLY = frozenset({"id", "reserved", "available", "created_at", "updated_at"})
+"""Columns of an export that an import passes over, so that a file may go out and come back."""
+
+WORDS = {"true": True, "false": False}
+INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+GUARDED = re.compile(r"'+[=+@\t\r-]")
+"""A cell that an export protected from being taken for a formula."""
+
+MOST_ROWS = 1000
+"""So many rows at most may be allowed in one import."""
+
+
+def _from_csv(value: object) -> object:
+    """The rows of a CSV file, each cell as the type of its column where it can be one."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        rows = read_rows(value, most=MOST_ROWS + 1)
+    except ValueError as error:
+        raise PydanticCustomError("csv_invalid", "{fault}", {"fault": str(error)}) from None
+    if any(row.keys() - ImportRow.model_fields.keys() - READ_ONLY for row in rows):
+        raise PydanticCustomError("csv_invalid", "the first line names an unknown column")
+    return [{name: _typed(name, cell) for name, cell in row.items() if name not in READ_ONLY} for row in rows]
+
+
+def _typed(column: str, cell: str) -> object:
+    """A cell's value; the text itself where it is none, which the row's own check then refuses."""
+    if column in INTEGERS:
+        return int(cell) if INTEGER.fullmatch(cell) else cell
+    if column in BOOLEANS:
+        return WORDS.get(cell.lower(), cell)
+    if column in OBJECTS:
+        try:
+            return json.loads(cell)
+        except (ValueError, RecursionError):
+            return cell
+    return cell[1:] if GUARDED.match(cell) else cell
+
+
+class ProductImport(Input):
+    """Products to make and to change, all of them or none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"dry_run": True, "rows": [{"sku": "BAG-01", "name": "Weekender bag", "price": 24900}]}
+            ]
+        }
+    )
+
+    dry_run: StrictBool = Field(False, description="Only check and count; nothing is written.")
+    # Each row is validated by the service, which names every fault of every row at once.
+    rows: Annotated[
+        list[SkipValidation[ImportRow]],
+        BeforeValidator(_from_csv),
+        Field(json_schema_extra={"maxItems": MOST_ROWS}, description="At most PRODUCT_IMPORT_MAX_ROWS rows."),
+    ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _csv(cls, data: Any) -> Any:
+        """A body that is not JSON is the rows alone."""
+        return {"rows": data} if isinstance(data, bytes) else data
+
+
+class ImportReport(Output):
+    """What an import did, or with `dry_run` would do."""
+
+    created: int
+    updated: int
+    unchanged: int
+    dry_run: bool
 
 
 class StockAdjust(Input):

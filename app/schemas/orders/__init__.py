@@ -30,7 +30,7 @@ from app.schemas.orders.bodies import (
     OrderUpdateAnywhere,
 )
 from app.schemas.orders.explanation import ExplainedStep, OrderExplanation, Refundable
-from app.schemas.orders.query import OrderQuery
+from app.schemas.orders.query import OrderFilters, OrderQuery
 from app.schemas.orders.refunds import OrderCancel, RefundCreate, RefundedLine, RefundLine, RefundRead
 from app.schemas.orders.words import OrderStatus, PaymentStatus
 
@@ -50,6 +50,7 @@ __all__ = [
     "OrderCreated",
     "OrderDetail",
     "OrderExplanation",
+    "OrderFilters",
     "OrderItemRead",
     "OrderLine",
     "OrderPaymentRead",

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from app.core.mail_addresses import MailAddressText
 from app.core.money import MAX_AMOUNT
 from app.core.paging import PageQuery
-from app.schemas.base import Text
+from app.schemas.base import Query, Text
 from app.schemas.orders.words import Moment, PaymentStatus, StatusFilter
 
 OrderSort = Literal["-created_at", "created_at", "-total_amount", "total_amount"]
@@ -21,10 +21,8 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class OrderQuery(PageQuery):
-    """Filters of the list; those that are sent must all apply."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": ["pending"], "limit": 20}]})
+class OrderFilters(Query):
+    """Which orders; the filters that are sent must all apply."""
 
     status: Annotated[list[StatusFilter], BeforeValidator(_listed), Field(max_length=20)] = Field(
         default_factory=list, description="Repeatable; `canceled` means `cancelled`."
@@ -49,7 +47,6 @@ class OrderQuery(PageQuery):
     max_total: Bound | None = Field(
         None, description="Largest total, in minor units of each order's currency."
     )
-    sort: OrderSort = Field("-created_at", description="Order of the list; `-` means descending.")
 
     @model_validator(mode="after")
     def _one_search(self) -> Self:
@@ -61,3 +58,11 @@ class OrderQuery(PageQuery):
     def words(self) -> str | None:
         """What is searched for."""
         return self.q if self.q is not None else self.search
+
+
+class OrderQuery(PageQuery, OrderFilters):
+    """Filters, order and place of a page of the list."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": ["pending"], "limit": 20}]})
+
+    sort: OrderSort = Field("-created_at", description="Order of the list; `-` means descending.")

@@ -1,6 +1,9 @@
 """Reading orders: one, a page of them, and the history of one."""
 
-from app.core.access import CurrentPrincipal
+from typing import Any
+from uuid import UUID
+
+from app.core.access import CurrentPrincipal, Principal
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound
 from app.core.mail_addresses import parse_address
@@ -8,7 +11,7 @@ from app.core.paging import Keyset, Pager, Rows, Sort
 from app.core.search_terms import search_query
 from app.models.orders import Order
 from app.repositories.orders.orders import OrderRepository
-from app.schemas.orders import OrderDetail, OrderQuery, OrderRead
+from app.schemas.orders import OrderDetail, OrderFilters, OrderQuery, OrderRead
 from app.services.orders.views import detail, read
 
 PAGER = Pager(
@@ -40,27 +43,33 @@ class OrderReader:
 
     async def list(self, query: OrderQuery) -> Rows[OrderRead]:
         """A page of orders, each with its lines, in one statement; 422 `query_empty`."""
-        email = parse_address(query.customer_email).canonical if query.customer_email else None
-        statement = self.orders.matching(
-            status=query.status or None,
-            payment_status=query.payment_status or None,
-            on_hold=query.on_hold,
-            tsquery=self._tsquery(query.words),
-            product_id=query.product_id,
-            customer_email=email,
-            since=query.from_,
-            until=query.to,
-            min_total=query.min_total,
-            max_total=query.max_total,
-        )
+        statement = self.orders.matching(**conditions_of(query, self.principal))
         rows = await PAGER.rows(self.session, statement, query, query.sort, is_scalar=False)
         return rows.map(lambda row: read(row.Order, row.order_items, self.principal))
 
-    def _tsquery(self, words: str | None) -> str | None:
-        if words is None or self.principal.organization_id is None:
-            return None
-        tsquery = search_query(self.principal.organization_id, words)
-        if tsquery is None:
-            detail_ = "The query has no letter and no digit; leave `q` out for all orders."
-            raise Invalid("query_empty", detail_, errors=[FieldError("/q", "query_empty", detail_)])
-        return tsquery
+
+def conditions_of(query: OrderFilters, principal: Principal) -> dict[str, Any]:
+    """What was asked for, as the repository's filters; None where nothing was. 422 `query_empty`."""
+    email = parse_address(query.customer_email).canonical if query.customer_email else None
+    return {
+        "status": query.status or None,
+        "payment_status": query.payment_status or None,
+        "on_hold": query.on_hold,
+        "tsquery": _tsquery(query.words, principal.organization_id),
+        "product_id": query.product_id,
+        "customer_email": email,
+        "since": query.from_,
+        "until": query.to,
+        "min_total": query.min_total,
+        "max_total": query.max_total,
+    }
+
+
+def _tsquery(words: str | None, organization_id: UUID | None) -> str | None:
+    if words is None or organization_id is None:
+        return None
+    tsquery = search_query(organization_id, words)
+    if tsquery is None:
+        detail_ = "The query has no letter and no digit; leave `q` out for all orders."
+        raise Invalid("query_empty", detail_, errors=[FieldError("/q", "query_empty", detail_)])
+    return tsquery

@@ -202,11 +202,11 @@ class StockService:
 
     async def record_correction(self, product: Product, delta: int, note: str) -> None:
         """Write down by how much staff changed a product's stock, and tell when that left too few pieces."""
-        names = ("sku", "slug", "name", "status", "price", "currency", "stock", "reserved")
-        flags = ("track_inventory", "low_stock_threshold", "version")
-        values = {name: getattr(product, name) for name in (*names, *flags)}
-        level = Level(id=product.id, **values, delta_stock=delta, delta_reserved=0)
-        await self._record("adjust", None, [level], note=note)
+        await self._record("adjust", None, [_level_of(product, delta)], note=note)
+
+    async def record_import(self, changed: Iterable[tuple[Product, int]]) -> None:
+        """Write down by how much an import changed each product's stock, and tell as above."""
+        await self._record("import", None, [_level_of(product, delta) for product, delta in changed])
 
     async def _hold(
         self, order_id: UUID, before: Mapping[UUID, int], quantities: Mapping[UUID, int]
@@ -322,6 +322,14 @@ async def report_drift(session: ScopedSession) -> int:
         )
         await emit(session, alert, organization_id=row["organization_id"])
     return len(found)
+
+
+def _level_of(product: Product, delta: int) -> Level:
+    """A product after its stock on hand was changed by `delta`."""
+    names = ("sku", "slug", "name", "status", "price", "currency", "stock", "reserved")
+    flags = ("track_inventory", "low_stock_threshold", "version")
+    values = {name: getattr(product, name) for name in (*names, *flags)}
+    return Level(id=product.id, **values, delta_stock=delta, delta_reserved=0)
 
 
 def _refuse_empty(quantities: Mapping[UUID, int]) -> None:
