@@ -2,7 +2,19 @@
 
 from fastapi import APIRouter
 
-from app.routers import auth, docs, events, health, orders, products, public, realtime, sandbox, settings
+from app.routers import (
+    auth,
+    docs,
+    events,
+    health,
+    orders,
+    products,
+    public,
+    realtime,
+    sandbox,
+    settings,
+    storefront,
+)
 
 ROUTERS: list[APIRouter] = [
     health.router,
@@ -22,6 +34,7 @@ ROUTERS: list[APIRouter] = [
     orders.acts_router,
     orders.money_router,
     public.router,
+    storefront.router,
 ]
 
 SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router]

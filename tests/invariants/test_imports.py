@@ -132,6 +132,8 @@ RULES = (
             "app/services/orders/exporting.py": "Each part of a file has an owner session of its own.",
             "app/services/orders/mails.py": "A handler acts for nobody; the event names the organisation.",
             "app/services/orders/tracking.py": "A buyer has no account; the link names the organisation.",
+            "app/services/products/storefront.py": "A visitor has no account; the shop is named by its slug.",
+            "app/repositories/products/storefront.py": "Reads what a shop shows to everybody.",
             "app/services/products/exporting.py": "Each part of a file has an owner session of its own.",
             "app/services/notifications/mailing.py": "Mails belong to nobody.",
             "app/services/notifications/sandbox.py": "Mails belong to nobody.",

@@ -35,6 +35,7 @@ PUBLIC = {
     "POST /api/auth/refresh": ANYBODY,
     "POST /api/auth/resend-confirmation": ANYBODY,
     "POST /api/auth/signup": ANYBODY,
+    "GET /api/public/products/{slug}": "storefront product page",
     "POST /api/public/orders/track": "a buyer has no account",
     "POST /api/send-verification-email": ANYBODY,
 }
@@ -65,7 +66,6 @@ UNBUILT = {
         "designs_generate",
         "designs_read",
         "designs_write",
-        "events_read",
         "integrations_manage",
         "integrations_read",
         "library_publish",
