@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.core import protocol
-from app.core.protocol import BoundedHeadProtocol
+from app.core.protocol import BoundedProtocol
 
 CLOSE = b"Host: x\r\nConnection: close\r\n"
 
@@ -18,7 +18,7 @@ CLOSE = b"Host: x\r\nConnection: close\r\n"
 async def port(app: FastAPI) -> AsyncIterator[int]:
     """The application behind the same server as `serve`, on a free port of this process."""
     config = uvicorn.Config(
-        app, port=0, http=BoundedHeadProtocol, ws="none", lifespan="off", log_config=None, server_header=False
+        app, port=0, http=BoundedProtocol, ws="none", lifespan="off", log_config=None, server_header=False
     )
     server = uvicorn.Server(config)
     config.load()
@@ -146,3 +146,44 @@ async def test_idle_connection_is_kept_after_an_answer(port: int, monkeypatch: p
     request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = await exchange(port, request, b"GET /health/live HTTP/1.1\r\n" + CLOSE + b"\r\n", pause=0.5)
     assert answer.count(b"HTTP/1.1 200") == 2
+
+
+async def test_body_that_stops_coming_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.2)
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    assert status(await exchange(port, head + b"Content-Length: 500\r\n\r\n{")) == 408
+    assert status(await exchange(port, head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")) == 408
+
+
+async def test_body_that_only_trickles_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.2)
+    head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def trickle() -> None:
+        writer.write(head + b"Content-Length: 500\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
+        trickling = tasks.create_task(trickle())
+        answer = await reader.read(65536)
+        trickling.cancel()
+    writer.close()
+    assert status(answer) == 408
+
+
+async def test_body_that_comes_slowly_but_steadily_is_taken(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.2)
+    head = (
+        b"POST /api/auth/login HTTP/1.1\r\n"
+        + CLOSE
+        + b"Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    )
+    answer = await exchange(port, head, *[b" " * 6000] * 10, pause=0.06)
+    assert status(answer) == 400

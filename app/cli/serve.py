@@ -17,7 +17,7 @@ from app.cli.saying import complain, report, say
 from app.cli.seed import put_demo_data
 from app.core import logging
 from app.core.config import Settings, get_settings, use_settings
-from app.core.protocol import BoundedHeadProtocol
+from app.core.protocol import BoundedProtocol
 from app.core.runtime import running_database
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _serve(listener: socket.socket, sign_in: str | None) -> int:
     app = create_app()
     config = uvicorn.Config(
         app,
-        http=BoundedHeadProtocol,
+        http=BoundedProtocol,
         loop="uvloop",
         ws="none",
         lifespan="on",

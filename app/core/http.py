@@ -1,5 +1,7 @@
 """What happens around every request, as pure ASGI layers: its id, log line, metrics, headers, body limit."""
 
+import asyncio
+import contextlib
 import logging
 import re
 import secrets
@@ -28,6 +30,10 @@ TRACE_PARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([
 
 MAX_BODY = 1024 * 1024
 """Bytes of a body, unless the route says `body_up_to(…)`."""
+
+MAX_FORGOTTEN = 4 * MAX_BODY
+FORGET_SECONDS = 5.0
+"""How much of a body that is too large is read and forgotten before its refusal, and for how long."""
 
 BODY_LIMIT = "luneo.body_limit"
 """Where the scope of a request keeps the limit of its body when it is not MAX_BODY."""
@@ -226,14 +232,35 @@ class BodyLimitLayer:
             nonlocal received
             limit = scope.get(BODY_LIMIT, MAX_BODY)
             if expected > limit:
+                await _take_in(scope, receive, expected)
                 raise _too_large(limit)
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
+                if message.get("more_body"):
+                    await _take_in(scope, receive, expected)
                 raise _too_large(limit)
             return message
 
         await self.app(scope, counted_receive, send)
+
+
+async def _take_in(scope: Scope, receive: Receive, expected: int) -> None:
+    """Read and forget what is left of a body, within bounds.
+
+    Most clients read no answer before they have sent all, and a connection that is closed on unread bytes
+    is reset, so that the refusal would be lost.
+    """
+    if expected > MAX_FORGOTTEN or header(scope, b"expect") is not None:
+        return
+    forgotten = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FORGET_SECONDS):
+            while forgotten <= MAX_FORGOTTEN:
+                message = await receive()
+                forgotten += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
 
 
 def _too_large(limit: int) -> StarletteHTTPException:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with limits on what comes before a body: uvicorn takes heads of any size, at any pace."""
+"""HTTP/1.1 with bounds on heads and on the pace of bodies: uvicorn takes heads of any size, at any pace."""
 
 import asyncio
 from typing import Any
@@ -8,16 +8,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 20.0
 
+BODY_BYTES = 4096
+BODY_SECONDS = 30.0
+"""While a body comes, each span of so many seconds brings at least so many bytes, or its end."""
+
 REFUSAL = b"HTTP/1.1 %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class BoundedHeadProtocol(HttpToolsProtocol):
-    """Refuses a request line with headers that is too long (431) or does not come to its end (408)."""
+class BoundedProtocol(HttpToolsProtocol):
+    """Refuses a head that is too long (431), and a head or a body that does not come to its end (408)."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._received = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._body_received = 0
+        self._body_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -25,6 +31,7 @@ class BoundedHeadProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
+        self._forget_body()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -43,6 +50,15 @@ class BoundedHeadProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._forget_head()
         super().on_headers_complete()
+        self._expect_body()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_received += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._forget_body()
+        super().on_message_complete()
 
     def _expect_head(self) -> None:
         if self._deadline is None:
@@ -53,6 +69,26 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _expect_body(self) -> None:
+        self._forget_body()
+        self._body_received = 0
+        self._body_deadline = self.loop.call_later(BODY_SECONDS, self._judge_pace)
+
+    def _forget_body(self) -> None:
+        if self._body_deadline is not None:
+            self._body_deadline.cancel()
+            self._body_deadline = None
+
+    def _judge_pace(self) -> None:
+        # While reading is paused, it is this side that is slow.
+        if self.flow.read_paused or self._body_received >= BODY_BYTES:
+            self._expect_body()
+            return
+        if not self.transport.is_closing():
+            if not self.cycle.response_started:
+                self.transport.write(REFUSAL % b"408 Request Timeout")
+            self.transport.close()
 
     def _refuse(self, status: bytes) -> None:
         self._forget_head()

@@ -1,5 +1,6 @@
 """What happens around every request: ids, headers, CORS, bodies, methods, metrics and log lines."""
 
+import asyncio
 import json
 import logging as standard_logging
 from collections.abc import AsyncIterator, Iterator
@@ -213,7 +214,43 @@ async def test_body_is_refused_while_it_is_read_when_no_length_is_declared(thing
 
     answer = await things.post("/things", content=endless(), headers={"Content-Type": "application/json"})
     assert problem(answer) == (413, "body_too_large")
-    assert sent <= 1024 * 1024 + 2 * 65536
+    assert sent <= 5 * 1024 * 1024 + 3 * 65536
+
+
+async def test_rest_of_a_body_that_is_too_large_is_read_so_that_the_refusal_arrives(
+    things: AsyncClient,
+) -> None:
+    sent = 0
+
+    async def two_mebibytes() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(32):
+            sent += 65536
+            yield b"x" * 65536
+
+    for length in ({}, {"Content-Length": str(32 * 65536)}):
+        sent = 0
+        headers = {"Content-Type": "application/json"} | length
+        answer = await things.post("/things", content=two_mebibytes(), headers=headers)
+        assert problem(answer) == (413, "body_too_large")
+        assert sent == 32 * 65536
+
+
+async def test_rest_of_a_body_that_is_too_large_is_not_awaited_for_long(
+    things: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "FORGET_SECONDS", 0.1)
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"x" * (1024 * 1024 + 1)
+        await asyncio.sleep(30)
+        yield b"x"
+
+    async with asyncio.timeout(5):
+        answer = await things.post(
+            "/things", content=stalling(), headers={"Content-Type": "application/json"}
+        )
+    assert problem(answer) == (413, "body_too_large")
 
 
 async def test_declared_length_is_judged_before_a_byte_is_read(things: AsyncClient) -> None:
