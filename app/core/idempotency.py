@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core import clock, errors
 from app.core.client_address import client_address
 from app.core.config import get_settings
+from app.core.crypto import key_ring, mac, mac_matches
 from app.core.logging import SECRETS
 from app.models.base import Base, Created, System
 
@@ -40,7 +41,7 @@ Commit = Callable[[AsyncSession], Awaitable[None]]
 
 
 class IdempotencyRecord(Created, System, Base):
-    """One answered write: whose, which, what was sent (a digest) and what was answered."""
+    """One answered write: whose, which, what was sent (a keyed digest) and what was answered."""
 
     __tablename__ = "idempotency_records"
 
@@ -81,7 +82,9 @@ class Claim:
             raise errors.Invalid(
                 "idempotency_key_invalid", "`Idempotency-Key` has 1 to 255 visible characters."
             )
-        self._fingerprint = self.digest.digest()
+        # Keyed: a body may hold a password, and a bare digest of it could be guessed from a stolen copy.
+        sent = self.digest.digest()
+        self._fingerprint = mac(key_ring(), "idempotency", sent)
         self._owner_hash = hashlib.sha256(self._owner().encode()).digest()
         key_hash = self._key_hash()
         lock = int.from_bytes(hashlib.sha256(self._owner_hash + key_hash).digest()[:8], signed=True)
@@ -102,7 +105,7 @@ class Claim:
         )
         found = (await session.execute(statement)).one()
         if found.fingerprint is not None:
-            if found.fingerprint != self._fingerprint:
+            if not mac_matches(key_ring(), "idempotency", sent, found.fingerprint):
                 raise errors.Invalid(
                     "idempotency_key_reused",
                     "This `Idempotency-Key` belongs to another request; use a new one.",

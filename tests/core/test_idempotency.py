@@ -1,6 +1,8 @@
 """Repeating a write: one effect and one answer per key, however often and at whatever moment."""
 
 import asyncio
+import hashlib
+import json
 from datetime import timedelta
 
 import pytest
@@ -8,6 +10,7 @@ from httpx import AsyncClient
 from sqlalchemy import func, select
 
 from app.core import clock
+from app.core.crypto import key_ring, mac_matches
 from app.core.database import SystemSession
 from app.core.idempotency import IdempotencyRecord, mask
 from app.models.products import Product
@@ -32,6 +35,19 @@ async def test_repeat_when_key_and_body_are_the_same(client: AsyncClient, db: Sy
     assert again.headers["idempotency-replayed"] == "true"
     assert first.headers["x-request-id"] != again.headers["x-request-id"]
     assert await products_of(db, alice) == 1
+
+
+async def test_record_when_the_body_holds_a_password_cannot_be_guessed_from(
+    client: AsyncClient, db: SystemSession
+):
+    body = json.dumps({"email": "nobody@maison.example", "password": "velvet-anvil-7391"}).encode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "one"}
+    answer = await client.post("/api/auth/signup", headers=headers, content=body)
+    assert answer.status_code == 202
+    kept = await db.scalar(select(IdempotencyRecord.fingerprint))
+    digest = hashlib.sha256(body).digest()
+    assert kept != digest
+    assert mac_matches(key_ring(), "idempotency", digest, kept)
 
 
 async def test_repeat_when_the_body_is_another(client: AsyncClient, db: SystemSession, alice: Persona):
