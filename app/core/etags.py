@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Header
 
-ETAG = re.compile(r'\s*(?:W/)?"?([0-9]{1,10})"?\s*', re.ASCII)
+ETAG = re.compile(r'\s*(?:(?:W/)?"([0-9]{1,10})"|([0-9]{1,10}))\s*', re.ASCII)
 
 IfMatch = Annotated[
     str | None, Header(max_length=200, description="The `ETag` that you read, instead of `version`.")
@@ -23,7 +23,7 @@ def versions_of(if_match: str | None) -> frozenset[int] | None:
     if if_match is None or if_match.strip() == "*":
         return None
     found = (ETAG.fullmatch(part) for part in if_match.split(","))
-    return frozenset(int(match[1]) for match in found if match)
+    return frozenset(int(match[1] or match[2]) for match in found if match)
 
 
 def is_stale(current: int, version: int | None, etags: Collection[int] | None) -> bool:

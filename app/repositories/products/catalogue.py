@@ -38,6 +38,12 @@ class ProductRepository(Repository[Product]):
         )
         return set((await self.session.execute(found)).scalars())
 
+    async def wait_for_slugs(self, base: str) -> None:
+        """Wait for the others that make a slug from `base`, and keep them waiting until the commit."""
+        principal = self.session.principal
+        key = f"slug {principal.organization_id if principal else None} {base}"
+        await self.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+
     async def add_unless_slug_taken(self, product: Product) -> bool:
         """Insert a product; False, and nothing done, when somebody took its slug meanwhile."""
         try:

@@ -201,6 +201,7 @@ class ProductService:
         if slug is not None:
             return await self.products.add(Product(id=uuid7(), slug=slug, **values))
         base = slug_of(values["name"])
+        await self.products.wait_for_slugs(base)
         for _ in range(SLUG_TRIES):
             made = free_slug(base, await self.products.slugs_like(base))
             product = Product(id=uuid7(), slug=made, **values)
