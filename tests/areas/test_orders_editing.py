@@ -30,6 +30,20 @@ def lines(*wanted: tuple[Product, int]) -> list[dict[str, Any]]:
     return items
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://", "https://track.example.test/1\nhttps://evil.example", "https://a b", "https://a\\b"],
+)
+async def test_tracking_url_when_it_is_none(
+    client: AsyncClient, db: SystemSession, alice: Persona, address: str
+) -> None:
+    order = await make_order(db, owner=alice)
+    answer = await client.patch(
+        f"/api/orders/{order.id}", headers=alice.headers, json={"tracking_url": address}
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/tracking_url")
+
+
 async def test_fields_when_they_are_changed(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
     order = await make_order(db, owner=alice)
     told = await change(

@@ -1,9 +1,10 @@
 """What callers send to place and to change an order. Prices and totals are never among it."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import MailAddressText
@@ -21,7 +22,16 @@ Notes = Annotated[Text, Field(max_length=2000)]
 InternalNotes = Annotated[Text, Field(max_length=5000, description="Seen by those who may write orders.")]
 Carrier = Annotated[Text, Field(max_length=80, examples=["Colissimo"])]
 TrackingNumber = Annotated[Text, Field(max_length=100, examples=["6A12345678901"])]
-TrackingUrl = Annotated[Text, Field(pattern=r"^https://", max_length=2048)]
+
+
+def _one_address(value: str) -> str:
+    # A mail shows it on a line of its own, so nothing may stand behind it.
+    if re.search(r"[\s\\]", value) or not value.removeprefix("https://"):
+        raise ValueError("an https address is due")
+    return value
+
+
+TrackingUrl = Annotated[Text, Field(pattern=r"^https://", max_length=2048), AfterValidator(_one_address)]
 
 
 class Address(Input):
