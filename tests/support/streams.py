@@ -92,6 +92,10 @@ class Followed:
         except TimeoutError:
             raise AssertionError(f"only {[frame.kind for frame in self.frames][-20:]} came") from None
 
+    async def until_number(self, number: int) -> None:
+        """Wait for the event with this payload."""
+        await self.until(lambda: number in self.numbers)
+
     async def first(self, kind: str) -> Frame:
         """The first frame of a kind."""
         await self.until(lambda: any(frame.kind == kind for frame in self.frames))
@@ -145,6 +149,8 @@ class LiveServer:
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
         self._socket = socket.create_server(("127.0.0.1", 0))
+        # With the buffers that the system gives by itself, megabytes pass before a writer notices anything.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         self._sequencer = Sequencer(app.state.database.engine.url, pause=0.01)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -163,6 +169,18 @@ class LiveServer:
             asyncio.create_task(work) for work in (self._server.main_loop(), self._sequencer.run())
         ]
         assert await self.hub.wait_until_ready(PATIENCE)
+
+    async def until_empty(self) -> None:
+        """Wait until nobody is connected any more."""
+        async with asyncio.timeout(PATIENCE):
+            while self.hub.registry.all:  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0.005)
+
+    async def until(self, position: int) -> None:
+        """Wait until the hub has come that far."""
+        async with asyncio.timeout(PATIENCE):
+            while self.hub.position < position:  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
         """End streams and server, as the command does."""

@@ -49,10 +49,12 @@ class PollService:
         connection, time = opened.connection, asyncio.get_running_loop().time
         until = time() + query.wait
         events, has_waited = opened.first, False
-        while not (events or connection.bye or connection.is_gone):
+        while not events:
             connection.wake.clear()
-            events = connection.take() if connection.is_live else await read_on(self.hub, connection)
-            if events or (connection.is_live and time() >= until):
+            is_over = connection.bye is not None or connection.is_gone
+            can_read = not (connection.is_live or is_over)
+            events = await read_on(self.hub, connection) if can_read else connection.take()
+            if events or is_over or (connection.is_live and time() >= until):
                 break
             if connection.is_live:
                 await _rest(connection, until, request)
