@@ -1,10 +1,12 @@
 """Rows that path ids can name: one factory per id of the document."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from app.core.database import SystemSession
 from tests.factories.accounts import make_session
+from tests.factories.events import make_event
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
@@ -17,6 +19,10 @@ Made = Mapping[str, Any]
 
 async def _discount(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_discount(db, owner=owner)
+
+
+async def _event(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id=(await make_event(db, owner=owner)).event_id)
 
 
 async def _order(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -37,6 +43,7 @@ async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "discount_id": _discount,
+    "event_id": _event,
     "order_id": _order,
     "product_id": _product,
     "refund_id": _refund,

@@ -1,6 +1,6 @@
 """Invariant: every list is a page with an end, and costs the same number of statements however long it is."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +9,20 @@ from httpx import AsyncClient, Response
 from sqlalchemy import func, select
 
 from app.core.database import SystemSession
+from app.core.events import REGISTRY
 from app.core.ids import uuid7
 from app.core.paging import Page
 from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
 from tests.factories.accounts import make_session
+from tests.factories.events import make_event
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.products import make_product
 from tests.invariants.examples import body_schema, resolve
 from tests.invariants.path_ids import family
 from tests.invariants.served import Served, document, served
+from tests.support.events import declare_event, own_registry
 from tests.support.personas import Persona
 
 Maker = Callable[[SystemSession, Persona, dict[str, Any]], Awaitable[Any]]
@@ -69,7 +72,20 @@ async def _sessions(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> 
     await make_session(db, owner.user_id, organization_id=owner.organization_id)
 
 
+async def _events(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_event(db, owner=owner)
+
+
+async def _event_types(_db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    # The real ones may be more than a page holds.
+    for name in [name for name in REGISTRY if not name.startswith("test.")]:
+        del REGISTRY[name]
+    declare_event(f"test.happened_{len(REGISTRY)}", audience="personal")
+
+
 MAKERS: dict[str, Maker] = {
+    "GET /api/events": _events,
+    "GET /api/events/types": _event_types,
     "GET /api/orders": _orders,
     "GET /api/orders/discounts": _discounts,
     "GET /api/orders/list": _orders,
@@ -84,7 +100,10 @@ MAKERS: dict[str, Maker] = {
 }
 """How one more row of a list is made; one entry per list route."""
 
-WHOLE = {"GET /sandbox/mail.json": "The newest hundred, on a developer's machine."}
+WHOLE = {
+    "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",
+    "GET /sandbox/mail.json": "The newest hundred, on a developer's machine.",
+}
 """Answers that hold a list and are no pages, and what bounds them."""
 
 
@@ -156,6 +175,13 @@ class Listing:
         answer = await self.ask(limit=100, count=True)
         assert answer.status_code == 200, f"{self.route.name} answered {answer.text}"
         return answer.json()
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """What a maker declares is gone after its test."""
+    with own_registry():
+        yield
 
 
 @pytest.fixture
