@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import app.models.registry  # noqa: F401 - the row guard must know every table
-from app.core import errors, http, idempotency, openapi
+from app.core import dispatch, errors, http, idempotency, openapi
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
 from app.core.limits import Limiter
@@ -35,6 +35,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     errors.install(app)
     for router in [*ROUTERS, *(SANDBOX_ROUTERS if settings.has_sandbox else [])]:
         app.include_router(router)
+    dispatch.install(app)
     load_areas()  # The document names every event, whether or not a route has imported it.
     openapi.install(app)
     return app

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -77,7 +77,40 @@ _SESSION = """
     WHERE s.id = {session_id}
     """
 
-SESSION_SQL = text(_SESSION.format(asked="CAST(:asked AS uuid)", session_id=":session_id"))
+SESSION_SQL = _SESSION.format(asked="CAST($2 AS uuid)", session_id="$1")
+
+
+class SessionRow(NamedTuple):
+    """What the statement above answers, column by column."""
+
+    id: UUID
+    user_id: UUID
+    auth_method: str
+    aal: int
+    sso_organization_id: UUID | None
+    step_up_at: datetime | None
+    created_at: datetime
+    last_activity_at: datetime
+    expires_at: datetime
+    idle_seconds: int
+    revoked_at: datetime | None
+    asked_id: UUID | None
+    active_id: UUID | None
+    user_status: str
+    organization_id: UUID | None
+    require_mfa: bool | None
+    sso_enforced: bool | None
+    session_max_seconds: int | None
+    session_idle_seconds: int | None
+    member_status: str | None
+    role: Any  # A string where there is a membership.
+    must_use_sso: bool | None
+    access_valid_from: datetime | None
+    permissions: list[str] | None
+
+
+Facts: TypeAlias = "SessionRow | Row[Any]"
+"""Columns of that statement by name, wherever they were read."""
 
 SESSIONS_SQL = text(
     "SELECT found.* FROM unnest(CAST(:session_ids AS uuid[]), CAST(:asked AS uuid[]))"  # noqa: S608 - both stand here
@@ -194,8 +227,8 @@ async def principal_of_session(
     settings = get_settings()
     now = clock.now()
     database: Database = request.app.state.database
-    async with database.system(autocommit=True) as session:
-        row = (await session.execute(SESSION_SQL, {"session_id": session_id, "asked": asked})).one_or_none()
+    found = await database.reads.rows(SESSION_SQL, session_id, asked)
+    row = SessionRow._make(found[0]) if found else None
     ended = "session_revoked" if row is None or row.user_id != user_id else ended_by(row, now)
     if row is None or ended is not None:
         raise ended_session(ended)
@@ -220,14 +253,14 @@ async def principal_of_session(
     )
 
 
-def ended_by(row: Row[Any], now: datetime) -> str | None:
+def ended_by(row: Facts, now: datetime) -> str | None:
     """The code of point 2 that this session meets wherever it goes, or None while it lives."""
     if row.revoked_at or row.user_status != "active":
         return "session_revoked"
     return "session_expired" if ends_at(row) <= now else None
 
 
-def ends_at(row: Row[Any]) -> datetime:
+def ends_at(row: Facts) -> datetime:
     """When this session ends unless there is activity: its last moment, or the end of its idle time."""
     idle_until: datetime = row.last_activity_at + timedelta(seconds=row.idle_seconds)
     last_moment: datetime = row.expires_at
@@ -252,9 +285,7 @@ def asked_organization(request: Request) -> UUID | None:
         raise NotFound(detail="There is no such organisation for you.") from None
 
 
-def _judge_membership(
-    row: Row[Any], marker: Marker, now: datetime, settings: Settings
-) -> frozenset[Permission]:
+def _judge_membership(row: Facts, marker: Marker, now: datetime, settings: Settings) -> frozenset[Permission]:
     """Points 3 to 9: the membership in the asked organisation, its demands, the permission."""
     if marker.permission is None:
         if row.member_status != "active" or row.organization_id is None:
@@ -275,7 +306,7 @@ def _judge_membership(
     return permissions
 
 
-def blocked_by(row: Row[Any], now: datetime) -> str | None:  # noqa: PLR0911 - one return per point of the page
+def blocked_by(row: Facts, now: datetime) -> str | None:  # noqa: PLR0911 - one return per point of the page
     """The code of points 4 to 8 that stops this session in the asked organisation, or None."""
     own_sso = row.sso_organization_id is not None and row.sso_organization_id == row.asked_id
     if row.sso_organization_id is not None and not own_sso:
@@ -318,8 +349,9 @@ def _is_recent(step_up_at: datetime | None, now: datetime, settings: Settings) -
     return step_up_at is not None and step_up_at > now - timedelta(seconds=settings.step_up_seconds)
 
 
-def current_principal(request: Request) -> Principal:
+async def current_principal(request: Request) -> Principal:
     """The Principal that the route's marker made; a route that lets everybody in has none."""
+    # A coroutine, because FastAPI sends plain functions to a thread.
     return cast("Principal", request.state.principal)
 
 

@@ -19,6 +19,7 @@ from app.core import clock
 from app.core.access import CurrentPrincipal, Principal
 from app.core.events import announce_commit
 from app.core.idempotency import Claim, claim_of
+from app.core.reads import InnerReads, PooledReads, Reads
 from app.models.base import Base, Owned, Personal, Reference, Shared, System
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -52,6 +53,17 @@ class ScopedSession(AsyncSession):
             known = (await self.execute(select(func.now()))).scalar_one() + clock.offset()
             self.info["now"] = known
         return cast("datetime", known)
+
+    async def fetch(self, statement: str, *values: Any) -> Sequence[Any]:
+        """The rows of one reading statement in SQL, whose parameters are `$1`, `$2`, …
+
+        The row guard does not see it: the owner is one of the values. Outside of a transaction it goes
+        straight to the driver.
+        """
+        reads: Reads | None = self.info.get("reads")
+        if reads is not None and not self.in_transaction():
+            return await reads.rows(statement, *values)
+        return (await (await self.connection()).exec_driver_sql(statement, values)).all()
 
 
 class OwnerSession(ScopedSession):
@@ -166,12 +178,13 @@ class Database:
         self.engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._connection = connection
+        self.reads: Reads = PooledReads(engine) if connection is None else InnerReads(connection)
 
     def owner(
         self, principal: Principal | None, *, autocommit: bool = False, request_id: str | None = None
     ) -> OwnerSession:
         """A session that sees the rows of `principal`; `autocommit` for reads, which need no transaction."""
-        return OwnerSession(**self._bind(autocommit), info={"principal": principal, "request_id": request_id})
+        return OwnerSession(**self._bind(autocommit), info=self._info(autocommit, principal, request_id))
 
     def system(
         self,
@@ -181,9 +194,7 @@ class Database:
         request_id: str | None = None,
     ) -> SystemSession:
         """A session that sees every row. `principal` is only the actor that events and history name."""
-        return SystemSession(
-            **self._bind(autocommit), info={"principal": principal, "request_id": request_id}
-        )
+        return SystemSession(**self._bind(autocommit), info=self._info(autocommit, principal, request_id))
 
     @asynccontextmanager
     async def transaction(
@@ -203,6 +214,10 @@ class Database:
             yield session
             await commit(session)
 
+    def _info(self, autocommit: bool, principal: Principal | None, request_id: str | None) -> dict[str, Any]:
+        reads = self.reads if autocommit else None
+        return {"principal": principal, "request_id": request_id, "reads": reads}
+
     def _bind(self, autocommit: bool) -> dict[str, Any]:
         if self._connection is not None:
             return {
@@ -213,6 +228,7 @@ class Database:
         return {"bind": self._autocommit if autocommit else self.engine, "expire_on_commit": False}
 
     async def dispose(self) -> None:
+        await self.reads.close()
         await self.engine.dispose()
 
 

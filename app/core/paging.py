@@ -89,6 +89,12 @@ class Keyset:
     id: InstrumentedAttribute[UUID]
 
 
+def page_json(items: str, next_cursor: str | None, total: int | None) -> bytes:
+    """A `Page` whose items are JSON already, with commas between them."""
+    rest = json.dumps({"next_cursor": next_cursor, "total": total}, separators=(",", ":"))
+    return f'{{"items":[{items}],{rest[1:]}'.encode()
+
+
 class Pager:
     """Fetches one page of a statement in a closed list of orders."""
 
@@ -131,6 +137,18 @@ class Pager:
         has_more = len(found) > query.limit and order.has_cursor
         last = items[-1] if has_more else None
         return Rows(items, make_cursor(scope, last.created_at, last.id) if last is not None else None, total)
+
+    def position(self, session: ScopedSession, query: PageQuery, sort: str) -> tuple[datetime, UUID] | None:
+        """Where the page of a sort that has cursors begins; None for the first one. 422 `cursor_invalid`."""
+        if query.cursor is None:
+            return None
+        return read_cursor(query.cursor, self._scope(session, query, sort))
+
+    def cursor(
+        self, session: ScopedSession, query: PageQuery, sort: str, last: tuple[datetime, UUID] | None
+    ) -> str | None:
+        """The cursor behind the last row of a page; None when there is nothing behind it."""
+        return None if last is None else make_cursor(self._scope(session, query, sort), *last)
 
     def _ordered(self, statement: Select[Any], order: Sort) -> Select[Any]:
         columns: list[ColumnElement[Any] | InstrumentedAttribute[Any]]

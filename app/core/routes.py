@@ -22,11 +22,16 @@ def api_routes(app: FastAPI) -> Iterator[RouteContext]:
 
 def dependencies_of(route: RouteContext) -> Iterator[Any]:
     """Everything that the route depends on, near and far: functions, classes, markers, limits."""
+    for needed in dependants_of(route):
+        yield needed.call
+
+
+def dependants_of(route: RouteContext) -> Iterator[Dependant]:
+    """The same as the framework keeps it: what is called, and with what."""
     waiting: list[Dependant] = [route.dependant]
     while waiting:
-        dependant = waiting.pop(0)
-        for needed in dependant.dependencies:
-            yield needed.call
+        for needed in waiting.pop(0).dependencies:
+            yield needed
             waiting.append(needed)
 
 

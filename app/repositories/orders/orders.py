@@ -65,10 +65,9 @@ class OrderRepository(Repository[Order]):
         return None if row is None else OrderView(*row)
 
     def matching(self, **filters: Any) -> Select[Any]:
-        """The statement of a list: rows with `Order`, `created_at`, `id` and `order_items`."""
-        statement = select(Order, Order.created_at, Order.id, items_json().label("order_items")).select_from(
-            Order
-        )
+        """The statement of a list: the ids of its orders, with `created_at`."""
+        columns: tuple[Any, ...] = (Order.created_at, Order.id)
+        statement = select(*columns).select_from(Order)
         for name, value in filters.items():
             if value is not None:
                 statement = statement.where(CONDITIONS[name](value))

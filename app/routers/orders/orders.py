@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from app.core.errors import problems
 from app.core.etags import IfMatch, etag, versions_of
-from app.core.paging import Page, PageQuery, Rows
+from app.core.json_answers import JsonAnswer
+from app.core.paging import Page, PageQuery
 from app.routers.orders.markers import (
     BASKET_CODES,
     CREATES,
@@ -67,39 +68,36 @@ UPDATE_PROBLEMS = problems(
 )
 
 
-@router.get("", dependencies=READS, responses=LIST_PROBLEMS)
-async def list_orders(_: Reader, orders: Reading, query: Annotated[OrderQuery, Query()]) -> Page[OrderRead]:
+@router.get("", response_model=Page[OrderRead], dependencies=READS, responses=LIST_PROBLEMS)
+async def list_orders(_: Reader, orders: Reading, query: Annotated[OrderQuery, Query()]) -> Response:
     """List orders.
 
     Newest first, each with its lines. `cursor` works with the sorts by `created_at`; those by the total
     are paged with `page`.
     """
-    return page_of(await orders.list(query))
+    return JsonAnswer(await orders.list(query))
 
 
-@router.get("/list", dependencies=READS, responses=LIST_PROBLEMS, deprecated=True)
-async def list_orders_alias(
-    _: Reader, orders: Reading, query: Annotated[OrderQuery, Query()]
-) -> Page[OrderRead]:
+@router.get(
+    "/list", response_model=Page[OrderRead], dependencies=READS, responses=LIST_PROBLEMS, deprecated=True
+)
+async def list_orders_alias(_: Reader, orders: Reading, query: Annotated[OrderQuery, Query()]) -> Response:
     """List orders at their older address.
 
     The same as `GET /api/orders`.
     """
-    return page_of(await orders.list(query))
+    return JsonAnswer(await orders.list(query))
 
 
-@router.post("/list", dependencies=READS, responses=LIST_PROBLEMS, deprecated=True)
-async def search_orders_alias(_: Reader, orders: Reading, body: OrderQuery) -> Page[OrderRead]:
+@router.post(
+    "/list", response_model=Page[OrderRead], dependencies=READS, responses=LIST_PROBLEMS, deprecated=True
+)
+async def search_orders_alias(_: Reader, orders: Reading, body: OrderQuery) -> Response:
     """List orders with the filters in the body.
 
     The same as `GET /api/orders`, with its parameters as members of a JSON object.
     """
-    return page_of(await orders.list(body))
-
-
-def page_of(rows: Rows[OrderRead]) -> Page[OrderRead]:
-    """A page of orders as it is answered."""
-    return Page[OrderRead].model_validate(rows)
+    return JsonAnswer(await orders.list(body))
 
 
 @router.post("", status_code=201, dependencies=CREATES, responses=CREATE_PROBLEMS)
@@ -141,13 +139,14 @@ async def update_order_alias(
     return tagged(response, await orders.update(body.reference, changes, versions_of(if_match)))
 
 
-@router.get("/{order_id}", dependencies=READS)
-async def get_order(_: Reader, orders: Reading, order_id: OrderReference, response: Response) -> OrderDetail:
+@router.get("/{order_id}", response_model=OrderDetail, dependencies=READS)
+async def get_order(_: Reader, orders: Reading, order_id: OrderReference) -> Response:
     """Get an order.
 
     By its id or its number, with its lines, history, payments and refunds. `ETag` is its version.
     """
-    return tagged(response, await orders.get(order_id))
+    order = await orders.get(order_id)
+    return JsonAnswer(order.body, headers={"ETag": etag(order.version)})
 
 
 @router.patch("/{order_id}", dependencies=WRITES, responses=UPDATE_PROBLEMS)

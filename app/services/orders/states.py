@@ -5,6 +5,7 @@ from typing import Any
 
 from app.core.errors import Conflict, Invalid, translate_constraint
 from app.models.orders import Order
+from app.models.orders.order import ORDER_STATUSES, PAYMENT_STATUSES
 
 STATUS_MOVES: Mapping[str, tuple[str, ...]] = {
     "draft": ("pending", "cancelled"),
@@ -65,6 +66,18 @@ def is_cancellable(order: Order) -> bool:
 def available_transitions(order: Order) -> list[str]:
     """The statuses that an act can bring about now; who may do so is another question."""
     return [target for target in STATUS_MOVES.get(order.status, ()) if _can_become(order, target)]
+
+
+def transitions_by_state() -> dict[tuple[str, str, bool], list[str]]:
+    """The same for every status, payment status and whether the order is on hold."""
+    return {
+        (status, payment_status, hold is not None): available_transitions(
+            Order(status=status, payment_status=payment_status, hold_reason=hold)
+        )
+        for status in ORDER_STATUSES
+        for payment_status in PAYMENT_STATUSES
+        for hold in (None, "manual")
+    }
 
 
 def _can_become(order: Order, target: str) -> bool:
