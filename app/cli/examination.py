@@ -72,8 +72,6 @@ def placeholders(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "MAIL_FROM", "fail", "is an address that cannot exist", "Set an address of your own domain."
         )
-    if "*" in settings.cors_origins:
-        yield Finding("CORS_ORIGINS", "fail", "lets every site in", "List the exact origins of your pages.")
 
 
 def data_directory(settings: Settings) -> Finding:

@@ -1,6 +1,7 @@
 """The settings of the service: the one reader of the environment and of `.env`."""
 
 import base64
+import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -131,6 +132,17 @@ class Settings(BaseSettings):
             return [word.strip() for word in value.split(",") if word.strip()]
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, value: list[str]) -> list[str]:
+        """`*` would let every site read what a browser gets; an origin has no path."""
+        for origin in value:
+            if not re.fullmatch(
+                r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?", origin
+            ):
+                raise ValueError("list exact origins such as https://app.example.com")
+        return value
+
     @field_validator("public_url", "app_url")
     @classmethod
     def _bare_origin(cls, value: str | None) -> str | None:
@@ -160,7 +172,8 @@ class Settings(BaseSettings):
                 raw = base64.b64decode(secret, validate=True)
             except ValueError:
                 raw = b""
-            if len(raw) < 32 or len(set(raw)) < 8 or secret.lower() in PLACEHOLDERS:
+            # 32 random bytes are never all printable: what is, somebody has typed.
+            if len(raw) < 32 or len(set(raw)) < 8 or (raw.isascii() and raw.decode().isprintable()):
                 raise ValueError(
                     "SECRET_KEYS holds a placeholder; make one with `python -m app doctor --new-key`"
                 )
