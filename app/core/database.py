@@ -306,7 +306,7 @@ def database_of(request: Request) -> Database:
 
 
 @asynccontextmanager
-async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]:
+async def _end_with_handler(session: S, claim: Claim | None, *, is_read: bool) -> AsyncIterator[S]:
     """Commit after the handler returned and before the answer starts; roll back before an error is rendered.
 
     A write with an Idempotency-Key is committed by the idempotency layer instead, together with its answer.
@@ -319,20 +319,22 @@ async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]
         if claim is not None:
             claim.hand_over(session, commit)
             handed_over = True
-        else:
+        elif not is_read or session.in_transaction():
             await commit(session)
     finally:
-        if not handed_over:
+        # A read that asked past the session has nothing to end, which would cost as much as a query.
+        if not handed_over and (not is_read or session.in_transaction()):
             await session.close()
 
 
 async def owner_session(request: Request, principal: CurrentPrincipal) -> AsyncIterator[OwnerSession]:
     """The request's session, scoped to its principal."""
+    is_read = request.method in READS
     session = database_of(request).owner(
-        principal, autocommit=request.method in READS, request_id=request.scope.get("luneo.request_id")
+        principal, autocommit=is_read, request_id=request.scope.get("luneo.request_id")
     )
     session.info["trace_id"] = request.scope.get("luneo.trace_id")
-    async with _end_with_handler(session, claim_of(request.scope)) as scoped:
+    async with _end_with_handler(session, claim_of(request.scope), is_read=is_read) as scoped:
         yield scoped
 
 
@@ -342,7 +344,7 @@ async def system_session(request: Request) -> AsyncIterator[SystemSession]:
         principal=getattr(request.state, "principal", None), request_id=request.scope.get("luneo.request_id")
     )
     session.info["trace_id"] = request.scope.get("luneo.trace_id")
-    async with _end_with_handler(session, claim_of(request.scope)) as unscoped:
+    async with _end_with_handler(session, claim_of(request.scope), is_read=False) as unscoped:
         yield unscoped
 
 
