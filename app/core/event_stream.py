@@ -66,8 +66,7 @@ class EventStream(Response):
 
     async def _watch(self, receive: Receive) -> None:
         """Tell the source when the reader has gone."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await until_gone(receive)
         self.source.leave()
 
     async def _send(self, send: Send) -> None:
@@ -78,6 +77,13 @@ class EventStream(Response):
                     await _write(send, self.source.too_slow(), seconds=FAREWELL_SECONDS, is_last=True)
                     return
         await _write(send, b"", seconds=WRITE_SECONDS, is_last=True)
+
+
+async def until_gone(receive: Receive) -> None:
+    """Wait for a client to go away. One that sends a body that no layer lets pass is as good as gone."""
+    with contextlib.suppress(Exception):
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _write(send: Send, body: bytes, *, seconds: float, is_last: bool = False) -> bool:

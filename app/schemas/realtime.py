@@ -84,7 +84,7 @@ class EventPoll(Output):
     next_cursor: str = Field(
         description="Send it as `cursor` of the next poll; the log has no end, so it is never null."
     )
-    total: None = None
+    total: int | None = Field(description="Always null: nobody counts a log that has no end.")
     mode: Literal["live", "replay", "reset"] = Field(
         description="`replay`: the items were missed; `reset`: the cursor was no good, so load afresh."
     )

@@ -27,6 +27,10 @@ HEADERS: dict[str, Any] = {
         "description": "Each limit's requests (`q`) in a number of seconds (`w`).",
         "schema": {"type": "string", "examples": ['"session";q=600;w=60']},
     },
+    "RealtimeCursor": {
+        "description": "Where the log of events stood before this was read; stream from here.",
+        "schema": {"type": "string"},
+    },
     "RetryAfter": {
         "description": "Seconds until it makes sense to try again.",
         "schema": {"type": "integer", "minimum": 0},
@@ -204,6 +208,8 @@ def _success_headers(status: str, facts: Facts) -> dict[str, Any]:
         headers["RateLimit-Policy"] = _reference("RateLimitPolicy")
     if status in {"201", "202"}:
         headers["Location"] = _reference("Location")
+    if facts.method == "get" and facts.marker.access == "allow":
+        headers["X-Realtime-Cursor"] = _reference("RealtimeCursor")
     if facts.is_write:
         headers["Idempotency-Replayed"] = _reference("IdempotencyReplayed")
     return headers

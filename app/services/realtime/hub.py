@@ -48,7 +48,7 @@ class Hub:
     """One per serve process. No waiting connection holds a connection of the database."""
 
     def __init__(self, database: Database, limiter: Limiter, settings: Settings) -> None:
-        """Checks and replays work with `database`; following and listening have connections of their own."""
+        """Replays work with `database`; following, checking and listening have connections of their own."""
         self.database = database
         self.limiter = limiter
         self.settings = settings
@@ -60,7 +60,7 @@ class Hub:
         self.hint = asyncio.Event()
         """Set by whoever knows of something new."""
         self._ready = asyncio.Event()
-        self._own = Database(create_engine(database.engine.url, pool_size=1, application_name="luneo-hub"))
+        self._own = Database(create_engine(database.engine.url, pool_size=3, application_name="luneo-hub"))
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -193,7 +193,7 @@ class Hub:
         concerned = concerned_by(event, self.registry.all)
         while concerned:
             try:
-                await check(self.database, concerned, self._apply)
+                await check(self._own, concerned, self._apply)
             except Exception as error:
                 # Without an answer nobody may get more, and there is no more while the database is away.
                 log.warning("Rights cannot be checked, trying again: %s", error)
@@ -227,7 +227,7 @@ class Hub:
         """Check rights without an event that says so; what waits under rights that are gone is dropped."""
         if not connections:
             return
-        await check(self.database, connections, self._apply)
+        await check(self._own, connections, self._apply)
         now = clock.now()
         for connection in connections:
             connection.drop_unwanted()

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.core.access import asked_organization
+from app.core.event_stream import until_gone
 from app.schemas.realtime import PollQuery
 from app.services.realtime.connections import Connection
 from app.services.realtime.cursors import Mode, Reason, make_cursor
@@ -85,8 +86,7 @@ async def _rest(connection: Connection, until: float, request: Request) -> None:
 
 async def _watch(request: Request, connection: Connection) -> None:
     """Let go of the connection when its client goes away."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    await until_gone(request.receive)
     connection.leave()
 
 
