@@ -44,7 +44,7 @@ async def test_record_when_the_body_holds_a_password_cannot_be_guessed_from(
     headers = {"Content-Type": "application/json", "Idempotency-Key": "one"}
     answer = await client.post("/api/auth/signup", headers=headers, content=body)
     assert answer.status_code == 202
-    kept = await db.scalar(select(IdempotencyRecord.fingerprint))
+    kept = (await db.execute(select(IdempotencyRecord.fingerprint))).scalar_one()
     digest = hashlib.sha256(body).digest()
     assert kept != digest
     assert mac_matches(key_ring(), "idempotency", digest, kept)
