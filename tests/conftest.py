@@ -65,9 +65,9 @@ async def database(
     """The test's database: an outer transaction that is rolled back, or with `commits` a clone of its own."""
     if request.node.get_closest_marker("commits"):
         name = f"luneo_{worker_name}_commits"
-        engine = create_engine(await cluster.clone(name), pool_size=20)
-        yield Database(engine)
-        await engine.dispose()
+        database = Database(create_engine(await cluster.clone(name), pool_size=20))
+        yield database
+        await database.dispose()
         await cluster.drop(name)
         return
     async with worker_engine.connect() as connection:

@@ -4,11 +4,12 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
-from sqlalchemy import URL, ClauseElement, Executable, Select, event, false, func, make_url, select, text
+from sqlalchemy import URL, ClauseElement, Executable, Select, event, false, func, make_url, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 from sqlalchemy.sql import visitors
@@ -55,15 +56,16 @@ class ScopedSession(AsyncSession):
         return cast("datetime", known)
 
     async def fetch(self, statement: str, *values: Any) -> Sequence[Any]:
-        """The rows of one reading statement in SQL, whose parameters are `$1`, `$2`, …
+        """Run one statement in SQL, whose parameters are `$1`, `$2`, …, and answer its rows.
 
-        The row guard does not see it: the owner is one of the values. Outside of a transaction it goes
+        The row guard does not see it: the owner is one of the values. A read outside of a transaction goes
         straight to the driver.
         """
         reads: Reads | None = self.info.get("reads")
         if reads is not None and not self.in_transaction():
             return await reads.rows(statement, *values)
-        return (await (await self.connection()).exec_driver_sql(statement, values)).all()
+        result = await (await self.connection()).exec_driver_sql(statement, values)
+        return result.all() if result.returns_rows else ()
 
 
 class OwnerSession(ScopedSession):
@@ -78,8 +80,11 @@ class SystemSession(ScopedSession):
     sync_session_class = _SystemSyncSession
 
 
+@lru_cache(maxsize=1024)
 def row_criteria(principal: Principal | None) -> Sequence[ExecutableOption]:
     """The conditions that every statement of an OwnerSession gets; without a principal nothing is visible.
+
+    They are kept for the next request of the same principal, since making them costs more than a query.
 
     They are added always. Gating them on the entities that a statement names leaks through count, exists,
     joins and subqueries.
@@ -263,6 +268,13 @@ async def commit(session: AsyncSession) -> None:
         announce_commit()
 
 
+ACT_AS_SQL = """
+    SELECT now(), set_config('luneo.actor_type', $1, true), set_config('luneo.actor_id', $2, true),
+           set_config('luneo.reason', $3, true), set_config('luneo.stripe_event_id', $4, true),
+           set_config('luneo.request_id', $5, true)
+    """
+
+
 async def act_as(
     session: ScopedSession,
     *,
@@ -279,24 +291,15 @@ async def act_as(
     principal = session.principal
     if actor_type is None and principal is not None:
         actor_type, actor_id = principal.actor_type, str(principal.actor_id)
-    row = (
-        await session.execute(
-            text(
-                "SELECT now() AS now, set_config('luneo.actor_type', :actor_type, true),"
-                " set_config('luneo.actor_id', :actor_id, true), set_config('luneo.reason', :reason, true),"
-                " set_config('luneo.stripe_event_id', :stripe_event_id, true),"
-                " set_config('luneo.request_id', :request_id, true)"
-            ),
-            {
-                "actor_type": actor_type or "system",
-                "actor_id": actor_id or "",
-                "reason": reason or "",
-                "stripe_event_id": stripe_event_id or "",
-                "request_id": session.info.get("request_id") or "",
-            },
-        )
-    ).one()
-    session.info["now"] = row.now + clock.offset()
+    (row,) = await session.fetch(
+        ACT_AS_SQL,
+        actor_type or "system",
+        actor_id or "",
+        reason or "",
+        stripe_event_id or "",
+        session.info.get("request_id") or "",
+    )
+    session.info["now"] = row[0] + clock.offset()
     return cast("datetime", session.info["now"])
 
 

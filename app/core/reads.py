@@ -77,7 +77,8 @@ class PooledReads:
             self._room.release()
 
     async def close(self) -> None:
-        """Give every connection back."""
+        """Give every connection back, those that are in use as soon as they are not."""
+        self._kept = 0
         while self._idle:
             await self._idle.pop().pooled.close()
 

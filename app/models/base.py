@@ -77,7 +77,7 @@ class Shared:
 
     @classmethod
     def visible(cls, principal: "Principal") -> ColumnElement[bool]:
-        """The condition on rows that this principal may read."""
+        """The condition on rows that this principal may read; it hangs on nothing else, since it is kept."""
         raise NotImplementedError  # pragma: no cover - the invariant on row policies refuses such a class
 
     def writable(self, principal: "Principal") -> bool:  # noqa: ARG002 - subclasses decide by it

@@ -1,23 +1,27 @@
-"""Everything that the price of a basket is made from, read with one statement whatever its size."""
+"""Everything that the price of a basket is made from, read with one statement whatever its size.
+
+The row guard does not see it: the owner is its first parameter, and every table is joined by it.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
-
 from app.core.database import ScopedSession
-from app.models.orders import OrderSettings, ShippingRate, TaxRate
+from app.models.base import Base
+from app.models.orders import OrderSettings, ShippingRate
 from app.models.products import Product
+
+M = TypeVar("M", bound=Base)
 
 
 @dataclass(frozen=True, slots=True)
 class BasketRows:
     """The rows behind a basket. Products that are not the organisation's, or deleted, are not among them.
 
-    `tax_rates` holds (region, tax_category, rate_bps) of the country that taxes; `settings` is None before
-    their first use.
+    They are in no session: nothing that is done to them is written. `tax_rates` holds (region, tax_category,
+    rate_bps) of the country that taxes; `settings` is None before their first use.
     """
 
     products: dict[UUID, Product] = field(default_factory=dict)
@@ -26,56 +30,64 @@ class BasketRows:
     tax_rates: Sequence[tuple[str, str, int]] = ()
 
 
+class _Columns(Generic[M]):
+    """The columns of a class in a SELECT, and the way back from a row."""
+
+    def __init__(self, model: type[M], alias: str, before: int) -> None:
+        self.model = model
+        told = [one for one in model.__mapper__.column_attrs if not one.deferred]
+        self.keys = [one.key for one in told]
+        self.sql = ", ".join(f"{alias}.{one.columns[0].name}" for one in told)
+        self.place = slice(before, before + len(told))
+
+    def read(self, row: Sequence[Any]) -> M:
+        """The object of a row, in no session."""
+        return self.model(**dict(zip(self.keys, row[self.place], strict=True)))
+
+    def is_there(self, row: Sequence[Any]) -> bool:
+        """Whether an outer join found a row; the owner leads the columns of every owned table."""
+        return row[self.place.start] is not None
+
+
+PRODUCT = _Columns(Product, "p", 0)
+SETTINGS = _Columns(OrderSettings, "s", PRODUCT.place.stop)
+SHIPPING = _Columns(ShippingRate, "r", SETTINGS.place.stop)
+
+BASKET = f"""
+    SELECT {PRODUCT.sql}, {SETTINGS.sql}, {SHIPPING.sql},
+           (SELECT coalesce(jsonb_agg(jsonb_build_array(t.region, t.tax_category, t.rate_bps)
+                                      ORDER BY t.tax_category), '[]')
+            FROM tax_rates t
+            WHERE t.organization_id = $1 AND t.country = coalesce($3, s.seller ->> 'country')
+              AND t.region IN ('', CASE WHEN $3 IS NULL THEN s.seller ->> 'region' ELSE $4 END))
+    FROM products p
+    LEFT JOIN order_settings s ON s.organization_id = p.organization_id
+    LEFT JOIN shipping_rates r ON r.organization_id = p.organization_id AND r.code = $5
+    WHERE p.organization_id = $1 AND p.id = ANY ($2) AND p.deleted_at IS NULL
+    """  # noqa: S608 - names of the code
+"""Without a country (no address was given) place and rates are those of the seller in the settings."""
+
+
 async def read_basket(
     session: ScopedSession,
+    organization_id: UUID,
     product_ids: Collection[UUID],
     *,
     country: str | None,
     region: str | None,
     shipping_code: str | None,
 ) -> BasketRows:
-    """The products with the settings, the shipping rate and the tax rates that apply.
-
-    Without a `country` (no address was given) place and rates are those of the seller in the settings.
-    """
-    statement = (
-        select(Product, OrderSettings, ShippingRate, _tax_rates(country, region).label("tax_rates"))
-        .outerjoin(OrderSettings, OrderSettings.organization_id == Product.organization_id)
-        .outerjoin(
-            ShippingRate,
-            and_(ShippingRate.organization_id == Product.organization_id, ShippingRate.code == shipping_code),
-        )
-        .where(Product.id.in_(product_ids), Product.deleted_at.is_(None))
-        .execution_options(populate_existing=True)
+    """The products with the settings, the shipping rate and the tax rates that apply."""
+    rows = await session.fetch(
+        BASKET, organization_id, list(product_ids), country, region or "", shipping_code
     )
-    rows = (await session.execute(statement)).all()
     if not rows:
         return BasketRows()
     first = rows[0]
+    products = [PRODUCT.read(row) for row in rows]
     return BasketRows(
-        products={row.Product.id: row.Product for row in rows},
-        settings=first.OrderSettings,
-        shipping=first.ShippingRate,
-        tax_rates=[(place, category, rate) for place, category, rate in first.tax_rates],
+        products={product.id: product for product in products},
+        settings=SETTINGS.read(first) if SETTINGS.is_there(first) else None,
+        shipping=SHIPPING.read(first) if SHIPPING.is_there(first) else None,
+        tax_rates=[(place, category, rate) for place, category, rate in first[-1]],
     )
-
-
-def _tax_rates(country: str | None, region: str | None) -> ColumnElement[list[tuple[str, str, int]]]:
-    """The rates of one country as a JSON list; the country is the seller's when none is given."""
-    triple = func.jsonb_build_array(TaxRate.region, TaxRate.tax_category, TaxRate.rate_bps)
-    rates = func.coalesce(
-        func.jsonb_agg(aggregate_order_by(triple, TaxRate.tax_category)), literal([], JSONB), type_=JSONB
-    )
-    if country is not None:
-        place = and_(TaxRate.country == country, TaxRate.region.in_(("", region or "")))
-    else:
-        seller = OrderSettings.seller
-        place = (
-            select(OrderSettings.organization_id)
-            .where(
-                seller["country"].astext == TaxRate.country,
-                or_(TaxRate.region == "", TaxRate.region == seller["region"].astext),
-            )
-            .exists()
-        )
-    return select(rates).select_from(TaxRate).where(place).scalar_subquery()

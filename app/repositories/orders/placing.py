@@ -1,44 +1,19 @@
 """The one statement that writes a placed order: number, order, lines, reservations, movements and redemption.
 
-It is written by tables, which the row guard does not see: the owner is a bound parameter of every part.
+The row guard does not see it: the owner is the first parameter of every part.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import (
-    ARRAY,
-    CTE,
-    ColumnElement,
-    Integer,
-    Select,
-    Table,
-    Text,
-    column,
-    func,
-    insert,
-    literal,
-    select,
-)
-from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.database import ScopedSession
-from app.models.billing import DocumentCounter
-from app.models.orders import DiscountRedemption, Order, OrderItem
-from app.models.products import StockMovement, StockReservation
-
-ORDERS = cast("Table", Order.__table__)
-ITEMS = cast("Table", OrderItem.__table__)
-RESERVATIONS = cast("Table", StockReservation.__table__)
-MOVEMENTS = cast("Table", StockMovement.__table__)
-REDEMPTIONS = cast("Table", DiscountRedemption.__table__)
-COUNTERS = cast("Table", DocumentCounter.__table__)
 
 NUMBER_DIGITS = 6
 """A number has at least so many digits, and more when it needs them."""
@@ -90,71 +65,82 @@ class PlacingRepository:
         rollback gives the number back. `terms` are the search terms but for the counter, which is added here
         behind `term_scope`.
         """
-        counter = self._counter(series).cte("counter")
-        digits = sql_cast(counter.c.last_value, Text)
-        padded = func.lpad(
-            digits, func.greatest(literal(NUMBER_DIGITS, Integer), func.char_length(digits)), "0"
+        names = tuple(name for name in order if name != "organization_id")
+        item_names = tuple(name for name in items[0] if name != "organization_id")
+        (row,) = await self.session.fetch(
+            _placing(names, item_names),
+            self.organization_id,
+            series.year,
+            f"{series.prefix}-{series.year}-",
+            list(terms),
+            term_scope,
+            _json(order),
+            *map(_json, (items, reservations, movements, [] if redemption is None else [redemption])),
         )
-        placed = self._order(order, counter, series, padded, terms, term_scope)
-        parts = [self._records(ITEMS, items, "line")]
-        if reservations:
-            parts.append(self._records(RESERVATIONS, reservations, "held"))
-            parts.append(self._records(MOVEMENTS, movements, "moved"))
-        if redemption is not None:
-            parts.append(self._records(REDEMPTIONS, [redemption], "redeemed"))
-        statement: Select[Any] = select(placed.c.order_number, placed.c.created_at, placed.c.updated_at)
-        statement = statement.add_cte(*parts)
-        row = (await (await self.session.connection()).execute(statement)).one()
-        return Placed(row.order_number, row.created_at, row.updated_at)
+        return Placed(*row)
 
     async def next_number(self, series: Series) -> str:
         """The next number of a series for an order that exists already as a draft; the last lock as above."""
-        connection = await self.session.connection()
-        return series.number((await connection.execute(self._counter(series))).scalar_one())
+        (row,) = await self.session.fetch(COUNT, self.organization_id, series.year)
+        return series.number(row[0])
 
-    def _counter(self, series: Series) -> Any:
-        first = upsert(COUNTERS).values(
-            organization_id=self.organization_id, kind="order", period=series.year, last_value=1
-        )
-        return first.on_conflict_do_update(
-            index_elements=["organization_id", "kind", "period"],
-            set_={"last_value": COUNTERS.c.last_value + 1},
-        ).returning(COUNTERS.c.last_value)
 
-    def _order(
-        self,
-        order: Mapping[str, Any],
-        counter: CTE,
-        series: Series,
-        padded: ColumnElement[str],
-        terms: Sequence[str],
-        term_scope: str,
-    ) -> CTE:
-        known = {**order, "organization_id": self.organization_id}
-        values = [literal(value, ORDERS.c[name].type) for name, value in known.items()]
-        number = literal(f"{series.prefix}-{series.year}-", Text) + padded
-        words = func.array_append(sql_cast(list(terms), ARRAY(Text)), literal(term_scope, Text) + padded)
-        source = select(*values, number, func.array_to_tsvector(words)).select_from(counter)
-        return (
-            insert(ORDERS)
-            .from_select([*known, "order_number", "search"], source, include_defaults=False)
-            .returning(ORDERS.c.order_number, ORDERS.c.created_at, ORDERS.c.updated_at)
-            .cte("placed")
-        )
+COUNT = """
+    INSERT INTO document_counters (organization_id, kind, period, last_value) VALUES ($1, 'order', $2, 1)
+    ON CONFLICT (organization_id, kind, period) DO UPDATE SET last_value = document_counters.last_value + 1
+    RETURNING last_value"""
 
-    def _records(self, table: Table, rows: Sequence[Mapping[str, Any]], alias: str) -> CTE:
-        """Insert rows that travel as one JSON parameter, so that their number never changes the statement."""
-        names = [name for name in rows[0] if name != "organization_id"]
-        source = (
-            func.jsonb_to_recordset(literal(to_jsonable_python([dict(row) for row in rows]), JSONB))
-            .table_valued(*(column(name, table.c[name].type) for name in names))
-            .render_derived(name=alias, with_types=True)
-        )
-        chosen = select(
-            literal(self.organization_id, table.c.organization_id.type), *(source.c[n] for n in names)
-        )
-        return (
-            insert(table)
-            .from_select(["organization_id", *names], chosen, include_defaults=False)
-            .cte(f"new_{alias}")
-        )
+RESERVATION = ("order_id", "product_id", "quantity")
+MOVEMENT = (
+    "id",
+    "product_id",
+    "order_id",
+    "reason",
+    "delta_stock",
+    "delta_reserved",
+    "stock_after",
+    "reserved_after",
+    "actor_type",
+    "actor_id",
+)
+REDEMPTION = ("order_id", "discount_id", "customer_email_canonical", "amount")
+
+
+@lru_cache(maxsize=32)
+def _placing(order: tuple[str, ...], item: tuple[str, ...]) -> str:
+    """The statement for orders and lines with these columns.
+
+    Rows travel as JSON, so that neither their number nor what is absent changes the statement, which
+    PostgreSQL then prepares once.
+    """
+    return f"""
+        WITH counter AS ({COUNT}),
+        number AS (
+          SELECT lpad(digits, greatest({NUMBER_DIGITS}, char_length(digits)), '0') AS digits
+          FROM (SELECT last_value::text AS digits FROM counter) c),
+        placed AS (
+          INSERT INTO orders (organization_id, {", ".join(order)}, order_number, search)
+          SELECT $1, {_columns(order)}, $3 || digits,
+                 array_to_tsvector(array_append($4::text[], $5 || digits))
+          FROM number, jsonb_populate_record(NULL::orders, $6::jsonb) AS r
+          RETURNING order_number, created_at, updated_at),
+        {_rows("order_items", item, "$7")},
+        {_rows("stock_reservations", RESERVATION, "$8")},
+        {_rows("stock_movements", MOVEMENT, "$9")},
+        {_rows("discount_redemptions", REDEMPTION, "$10")}
+        SELECT * FROM placed"""  # noqa: S608 - names of the code
+
+
+def _rows(table: str, names: tuple[str, ...], parameter: str) -> str:
+    """The part that inserts rows of a table; their owner is the statement's, whatever they say."""
+    source = f"jsonb_populate_recordset(NULL::{table}, {parameter}::jsonb) AS r"
+    insert = f"INSERT INTO {table} (organization_id, {', '.join(names)})"
+    return f"new_{table} AS ({insert} SELECT $1, {_columns(names)} FROM {source})"  # noqa: S608 - as above
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    return ", ".join(f"r.{name}" for name in names)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(to_jsonable_python(value))

@@ -115,7 +115,10 @@ class BasketService:
     """Reads baskets."""
 
     def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
+        if principal.organization_id is None:
+            raise NotFound()
         self.session = session
+        self.organization_id: UUID = principal.organization_id
         self.settings = OrderSettingsService(session, principal)
 
     async def read(
@@ -139,6 +142,7 @@ class BasketService:
         place = _place(addresses)
         rows = await read_basket(
             self.session,
+            self.organization_id,
             {line.product_id for line in lines},
             country=place.country,
             region=place.region,
