@@ -237,6 +237,7 @@ def test_older_document_says_the_same_in_other_words() -> None:
             "ref": {"anyOf": [{"$ref": "#/components/schemas/A"}, {"type": "null"}], "description": "d"},
             "either": {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
             "file": {"type": "string", "contentMediaType": "image/png"},
+            "never": {"type": "null", "description": "d"},
             "pair": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}]},
             "sums": {
                 "type": "object",
@@ -256,6 +257,7 @@ def test_older_document_says_the_same_in_other_words() -> None:
             "ref": {"allOf": [{"$ref": "#/components/schemas/A"}], "nullable": True, "description": "d"},
             "either": {"anyOf": [{"type": "string"}, {"type": "integer"}], "nullable": True},
             "file": {"type": "string", "format": "binary"},
+            "never": {"nullable": True, "enum": [None], "description": "d"},
             "pair": {"type": "array", "items": {}},
             "sums": {"type": "object", "additionalProperties": {"type": "integer"}},
         },

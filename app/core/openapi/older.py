@@ -18,6 +18,9 @@ NEWER = frozenset(
 )
 """Members that 3.0 does not know. They only narrow what their schema says."""
 
+NULL = {"nullable": True, "enum": [None]}
+"""A schema that null alone fits."""
+
 
 def as_3_0(document: dict[str, Any]) -> dict[str, Any]:
     """A 3.0 rendition of the 3.1 document, for reading and for trying requests.
@@ -71,6 +74,9 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
         if isinstance(schema.get(bound), int | float) and not isinstance(schema[bound], bool):
             schema[plain] = schema[bound]
             schema[bound] = True
+    if schema.get("type") == "null":
+        del schema["type"]
+        schema.update(NULL)
     if isinstance(schema.get("type"), list):
         _without_null(schema, [{"type": kind} for kind in schema.pop("type")])
     if isinstance(schema.get("anyOf"), list):
@@ -82,7 +88,7 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _without_null(schema: dict[str, Any], choices: list[dict[str, Any]]) -> None:
     """Put the choices back, with `nullable` in place of the type `null`."""
-    others = [choice for choice in choices if choice.get("type") != "null"]
+    others = [choice for choice in choices if choice not in (NULL, {"type": "null"})]
     if len(others) < len(choices):
         schema["nullable"] = True
     if len(others) == 1:
