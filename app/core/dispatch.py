@@ -15,6 +15,7 @@ from fastapi.routing import RouteContext
 from starlette.convertors import StringConvertor
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.errors import method_not_allowed
 from app.core.routes import api_routes, dependants_of
 
 Call = Callable[..., Any]
@@ -32,7 +33,10 @@ class _Node:
 
 
 class RouteIndex:
-    """The routes of an application by the segments of their addresses; a literal goes before an id."""
+    """The routes of an application by the segments of their addresses.
+
+    A literal goes before an id, whatever the method: what has an address of its own is no id.
+    """
 
     def __init__(self, app: FastAPI) -> None:
         self._root = _Node()
@@ -41,9 +45,9 @@ class RouteIndex:
             if all(type(kind) is StringConvertor for kind in route.param_convertors.values()):
                 self._add(route)
 
-    def find(self, method: str, path: str) -> tuple[RouteContext, list[str]] | None:
-        """The route of an address with the values of its ids, in order; None when there is none here."""
-        return next(_ends(self._root, path.split("/"), 0, method, []), None)
+    def find(self, path: str) -> tuple[dict[str, RouteContext], list[str]] | None:
+        """The routes of an address by method, and the values of its ids in order; None without any."""
+        return next(_ends(self._root, path.split("/"), 0, []), None)
 
     def _add(self, route: RouteContext) -> None:
         node = self._root
@@ -60,20 +64,19 @@ class RouteIndex:
 
 
 def _ends(
-    node: _Node, segments: list[str], depth: int, method: str, values: list[str]
-) -> Iterator[tuple[RouteContext, list[str]]]:
+    node: _Node, segments: list[str], depth: int, values: list[str]
+) -> Iterator[tuple[dict[str, RouteContext], list[str]]]:
     """Every way through the tree, the more literal ones first."""
     if depth == len(segments):
-        route = node.ends.get(method)
-        if route is not None:
-            yield route, values
+        if node.ends:
+            yield node.ends, values
         return
     segment = segments[depth]
     following = node.literals.get(segment)
     if following is not None:
-        yield from _ends(following, segments, depth + 1, method, values)
+        yield from _ends(following, segments, depth + 1, values)
     if node.parameter is not None and segment:
-        yield from _ends(node.parameter, segments, depth + 1, method, [*values, segment])
+        yield from _ends(node.parameter, segments, depth + 1, [*values, segment])
 
 
 class Dispatcher:
@@ -88,11 +91,15 @@ class Dispatcher:
         if scope["type"] != "http" or scope.get("root_path"):
             await self.router(scope, receive, send)
             return
-        found = self.index.find(scope["method"], scope["path"])
+        found = self.index.find(scope["path"])
         if found is None:
             await self.router(scope, receive, send)
             return
-        route, values = found
+        by_method, values = found
+        route = by_method.get(scope["method"])
+        if route is None:
+            scope["route"] = next(iter(by_method.values())).original_route
+            raise method_not_allowed()
         scope["router"] = scope["app"].router
         scope["route"] = route.original_route
         scope["endpoint"] = route.endpoint

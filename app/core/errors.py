@@ -259,6 +259,11 @@ def database_unavailable() -> Unavailable:
     return Unavailable("database_unavailable", "The database is not reachable; try again.", headers=SOON)
 
 
+def method_not_allowed() -> MethodNotAllowed:
+    """405; `Allow` is added where it is rendered."""
+    return MethodNotAllowed("method_not_allowed", "This address does not know that method; see `Allow`.")
+
+
 def phrase(status: int) -> str:
     """What a status is called."""
     return NEWER_PHRASES.get(status) or HTTPStatus(status).phrase
@@ -343,13 +348,13 @@ def from_http(error: StarletteHTTPException) -> AppError:
         case 404:
             return NotFound(detail="There is no such address.", headers=headers)
         case 405:
-            return MethodNotAllowed(
-                "method_not_allowed", "This address does not know that method; see `Allow`.", headers=headers
-            )
+            return method_not_allowed()
         case 413:
             # What is left of the body is not read, so the connection cannot serve another request.
             headers["Connection"] = "close"
             return BodyTooLarge("body_too_large", str(error.detail), headers=headers)
+        case 415:
+            return UnsupportedMediaType("unsupported_media_type", str(error.detail), headers=headers)
         case _:
             return BadRequest("malformed_request", "The body cannot be read.", headers=headers)
 
@@ -370,27 +375,13 @@ def to_app_error(error: Exception, content_type: str = "application/json") -> Ap
     return Defect("internal_error", "Something went wrong on our side; it was recorded.")
 
 
-def _with_methods(request: Request, answer: AppError, error: Exception) -> AppError:
-    """Say every method of the address in a 405.
-
-    The router names those of the first route only, and a path such as `/list` is met by `/{id}` with a method
-    that only ids know: there it is no unknown id but an unknown method.
-    """
-    is_bad_id = isinstance(error, RequestValidationError) and answer.status == 404
-    if answer.status != 405 and not is_bad_id:
-        return answer
-    allowed = allowed_methods(request.app, request.scope["path"])
-    if is_bad_id and request.method in allowed:
-        return answer
-    unknown_method = from_http(StarletteHTTPException(405))
-    unknown_method.headers["Allow"] = ", ".join(sorted(allowed))
-    return unknown_method
-
-
 async def handle(request: Request, error: Exception) -> JSONResponse:
     """The one handler of every error."""
     answer = to_app_error(error, request.headers.get("content-type", ""))
-    return render(request, _with_methods(request, answer, error))
+    if answer.status == 405:
+        # The framework names the methods of the first route that matches only.
+        answer.headers["Allow"] = ", ".join(sorted(allowed_methods(request.app, request.scope["path"])))
+    return render(request, answer)
 
 
 def install(app: FastAPI) -> None:

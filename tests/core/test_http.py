@@ -13,7 +13,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from prometheus_client import REGISTRY
 from pydantic import Field
 
-from app.core import errors, http, logging
+from app.core import dispatch, errors, http, logging
 from app.core.access import public
 from app.core.config import Settings, get_settings
 from app.core.errors import Conflict
@@ -79,6 +79,7 @@ def application(**values: object) -> FastAPI:
     http.install(app, settings(**values))
     errors.install(app)
     app.include_router(router)
+    dispatch.install(app)
     return app
 
 
