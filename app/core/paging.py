@@ -16,7 +16,7 @@ from app.core.config import get_settings
 from app.core.crypto import decode_base64url, encode_base64url, key_ring, mac, mac_matches
 from app.core.database import ScopedSession
 from app.core.errors import FieldError, Invalid
-from app.schemas.base import Output, Query
+from app.schemas.base import Output, Query, QueryInt
 
 T = TypeVar("T")
 
@@ -29,11 +29,11 @@ DEEPEST_ROW = 10_000
 class PageQuery(Query):
     """What every list takes: `limit`, and either `cursor` (keyset) or `page` (numbered), never both."""
 
-    limit: int = Field(20, ge=1, le=100, description="Items of a page.")
+    limit: QueryInt = Field(20, ge=1, le=100, description="Items of a page.")
     cursor: str | None = Field(
         None, min_length=1, max_length=512, description="`next_cursor` of the page before."
     )
-    page: int | None = Field(None, ge=1, le=10_000, description="Numbered page, from 1; brings `total`.")
+    page: QueryInt | None = Field(None, ge=1, le=10_000, description="Numbered page, from 1; brings `total`.")
     count: bool = Field(False, description="Whether to answer `total` with a cursor too.")
 
     @model_validator(mode="after")

@@ -13,8 +13,9 @@ from swagger_ui_bundle import swagger_ui_path
 from app.core.access import public
 from app.core.errors import NotFound
 from app.core.openapi import as_3_0
+from app.core.requests import StrictRoute
 
-router = APIRouter(tags=["docs"], include_in_schema=False)
+router = APIRouter(route_class=StrictRoute, tags=["docs"], include_in_schema=False)
 
 Reader = Annotated[None, Depends(public("The documentation is for everybody."))]
 

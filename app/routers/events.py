@@ -1,7 +1,6 @@
 """The routes of the event log: the list, one event, and the types there are."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -10,10 +9,12 @@ from app.core.errors import problems
 from app.core.limits import limited
 from app.core.paging import Page
 from app.core.permissions import Permission
+from app.core.requests import StrictRoute
+from app.schemas.base import PathId
 from app.schemas.realtime import EventEnvelope, EventQuery, EventTypeQuery, EventTypeRead
 from app.services.realtime.pull import EventPull, EventTypes
 
-router = APIRouter(prefix="/api/events", tags=["events"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/events", tags=["events"])
 
 Reader = Annotated[Principal, Depends(allow(Permission.events_read, key=True))]
 
@@ -59,7 +60,7 @@ async def list_event_types(
     dependencies=READS,
     responses=problems({404: ["not_found"], 410: ["event_expired"]}),
 )
-async def get_event(_: Reader, events: EventPull, event_id: UUID) -> Response:
+async def get_event(_: Reader, events: EventPull, event_id: PathId) -> Response:
     """Get an event.
 
     It is the same, byte for byte, as webhooks carried it.

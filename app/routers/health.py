@@ -11,10 +11,11 @@ from app.core.access import bearer_token, public, refused_token, signed
 from app.core.config import get_settings
 from app.core.errors import NotFound, problems
 from app.core.metrics import exposition
+from app.core.requests import StrictRoute
 from app.schemas.health import Liveness, Readiness
 from app.services.health import HealthService
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=StrictRoute, tags=["health"])
 
 Prober = Annotated[None, Depends(public("Balancers and orchestrators send no credential."))]
 Scraper = Annotated[None, Depends(signed("METRICS_TOKEN"))]

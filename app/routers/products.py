@@ -1,7 +1,6 @@
 """The routes of products: the catalogue and its stock."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -12,6 +11,8 @@ from app.core.etags import IfMatch, etag, versions_of
 from app.core.limits import limited
 from app.core.paging import Page
 from app.core.permissions import Permission
+from app.core.requests import StrictRoute
+from app.schemas.base import PathId
 from app.schemas.products import (
     ImportReport,
     MovementQuery,
@@ -27,7 +28,7 @@ from app.services.products.catalogue import Products
 from app.services.products.exporting import ProductExportService
 from app.services.products.importing import Imports
 
-router = APIRouter(prefix="/api/products", tags=["products"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/products", tags=["products"])
 
 Reader = Annotated[Principal, Depends(allow(Permission.products_read, key=True))]
 Writer = Annotated[Principal, Depends(allow(Permission.products_write, key=True))]
@@ -163,7 +164,7 @@ async def export_products(_: Reader, exports: Exports) -> CsvAnswer:
 
 
 @router.get("/{product_id}", dependencies=READS)
-async def get_product(_: Reader, products: Products, product_id: UUID, response: Response) -> ProductRead:
+async def get_product(_: Reader, products: Products, product_id: PathId, response: Response) -> ProductRead:
     """Get a product.
 
     `ETag` is its version.
@@ -176,7 +177,7 @@ async def get_product(_: Reader, products: Products, product_id: UUID, response:
 async def update_product(
     _: Writer,
     products: Products,
-    product_id: UUID,
+    product_id: PathId,
     body: ProductUpdate,
     response: Response,
     if_match: IfMatch = None,
@@ -190,7 +191,7 @@ async def update_product(
 
 
 @router.delete("/{product_id}", status_code=204, dependencies=WRITES)
-async def delete_product(_: Writer, products: Products, product_id: UUID) -> None:
+async def delete_product(_: Writer, products: Products, product_id: PathId) -> None:
     """Delete a product.
 
     Orders that name it keep their copy, and the pieces that they hold.
@@ -206,7 +207,7 @@ async def delete_product(_: Writer, products: Products, product_id: UUID) -> Non
     ),
 )
 async def adjust_stock(
-    _: StockKeeper, products: Products, product_id: UUID, body: StockAdjust, response: Response
+    _: StockKeeper, products: Products, product_id: PathId, body: StockAdjust, response: Response
 ) -> ProductRead:
     """Correct the stock of a product.
 
@@ -217,7 +218,7 @@ async def adjust_stock(
 
 @router.get("/{product_id}/stock/movements", dependencies=READS)
 async def list_stock_movements(
-    _: StockKeeper, products: Products, product_id: UUID, query: Annotated[MovementQuery, Query()]
+    _: StockKeeper, products: Products, product_id: PathId, query: Annotated[MovementQuery, Query()]
 ) -> Page[MovementRead]:
     """List the movements of a product's stock.
 

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Path, Response
 from app.core.access import public
 from app.core.errors import problems
 from app.core.limits import limited
+from app.core.requests import StrictRoute
 from app.schemas.orders.buyers import PublicOrder, TrackRequest, TrackRequested
 from app.services.orders.tracking import Tracking
 
-router = APIRouter(prefix="/api/public", tags=["public"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/public", tags=["public"])
 
 Buyer = Annotated[None, Depends(public("a buyer has no account"))]
 LinkHolder = Annotated[None, Depends(public("signed link from the mail"))]

@@ -8,21 +8,25 @@ from app.core.access import Principal, allow, asked_organization
 from app.core.errors import problems
 from app.core.event_stream import EventStream
 from app.core.limits import limited
+from app.core.requests import StrictRoute
 from app.schemas.realtime import EventPoll, PollQuery, StreamQuery, TicketRead
 from app.services.realtime.polling import Polls
 from app.services.realtime.stream import Streams
 from app.services.realtime.tickets import AskedByStream, TicketMarker, Tickets
 
-router = APIRouter(prefix="/api/realtime", tags=["realtime"])
-events_alias_router = APIRouter(prefix="/api/events", tags=["events"])
-notifications_alias_router = APIRouter(prefix="/api/notifications", tags=["notifications"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/realtime", tags=["realtime"])
+events_alias_router = APIRouter(route_class=StrictRoute, prefix="/api/events", tags=["events"])
+notifications_alias_router = APIRouter(
+    route_class=StrictRoute, prefix="/api/notifications", tags=["notifications"]
+)
 
 SignedIn = Annotated[Principal, Depends(allow())]
 Poller = Annotated[Principal, Depends(allow(key=True))]
 Follower = Annotated[Principal, Depends(TicketMarker("allow", is_key_ok=True))]
 Asked = Annotated[StreamQuery, Query()]
 LastEventId = Annotated[
-    str | None, Header(alias="Last-Event-ID", description="The last `id` that was received; it goes before `cursor`.")
+    str | None,
+    Header(alias="Last-Event-ID", description="The last `id` that was received; it goes before `cursor`."),
 ]
 
 STREAM: dict[str, Any] = {

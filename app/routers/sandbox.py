@@ -7,10 +7,12 @@ from fastapi.responses import HTMLResponse
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from app.core.access import public
+from app.core.requests import StrictRoute
 from app.schemas.sandbox import SandboxMails
 from app.services.notifications.sandbox import SandboxMailbox
 
 router = APIRouter(
+    route_class=StrictRoute,
     prefix="/sandbox",
     tags=["sandbox"],
     dependencies=[Depends(public("a developer's own machine"))],

@@ -1,19 +1,20 @@
 """The routes under `/api/settings`: for now, the caller's sessions."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
 from app.core.access import Principal, allow
 from app.core.errors import problems
 from app.core.paging import Page, PageQuery, Rows
+from app.core.requests import StrictRoute
 from app.schemas.auth import SessionRead, SessionReference
+from app.schemas.base import PathId
 from app.schemas.settings import SessionsToEnd
 from app.services.auth.sessions import Sessions
 from app.services.auth.sign_out import SignOuts
 
-router = APIRouter(prefix="/api/settings", tags=["settings"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/settings", tags=["settings"])
 
 SignedIn = Annotated[Principal, Depends(allow())]
 
@@ -27,7 +28,7 @@ async def list_sessions(
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
-async def delete_session(_: SignedIn, sign_outs: SignOuts, session_id: UUID) -> None:
+async def delete_session(_: SignedIn, sign_outs: SignOuts, session_id: PathId) -> None:
     """Sign one of the caller's devices out; the present one may be among them."""
     await sign_outs.end_one(session_id)
 

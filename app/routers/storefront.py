@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from app.core.access import public
 from app.core.errors import problems
 from app.core.limits import limited
+from app.core.requests import StrictRoute
 from app.schemas.storefront import PublicProduct, StorefrontQuery
 from app.services.products.storefront import Storefront
 
-router = APIRouter(prefix="/api/public/products", tags=["public"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/public/products", tags=["public"])
 
 Visitor = Annotated[None, Depends(public("storefront product page"))]
 Slug = Annotated[str, Path(max_length=80, description="The product's slug.", examples=["weekender-bag"])]

@@ -1,5 +1,7 @@
 """Bases of every schema: strict input without unknown fields, and output that reads rows."""
 
+import re
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,10 +13,30 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.core.money import MAX_AMOUNT
+
+MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+"""`date-time` of RFC 3339, 5.6."""
+
+INTEGER = re.compile(r"-?\d+", re.ASCII)
+CANONICAL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+LINE_ENDS = frozenset({"Cc", "Zl", "Zp"})
+"""Unicode categories of control characters, line and paragraph separators."""
+
+BLANK = (
+    " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+    "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+)
+"""What nobody sees at the beginning and the end of a line: spaces, and characters without width."""
 
 
 def _refuse_control(value: str) -> str:
@@ -31,11 +53,37 @@ def _refuse_loose_integer(value: object) -> object:
     return value
 
 
-def _to_utc(value: datetime) -> datetime:
+def _line(value: str) -> str:
+    _refuse_control(value)
+    if any(unicodedata.category(character) in LINE_ENDS for character in value):
+        raise PydanticCustomError("not_one_line", "control characters and line breaks are not allowed")
+    if not BIDI_CONTROLS.isdisjoint(value):
+        raise PydanticCustomError("bidi_control", "characters that turn the direction are not allowed")
+    return unicodedata.normalize("NFC", value.strip(BLANK))
+
+
+def _plain_integer(value: object) -> object:
+    if isinstance(value, str) and not INTEGER.fullmatch(value):
+        raise PydanticCustomError("int_parsing", "decimal digits are due")
+    return value
+
+
+def _canonical_id(value: object) -> object:
+    if isinstance(value, str) and not CANONICAL_ID.fullmatch(value):
+        raise PydanticCustomError("id_not_canonical", "an id in its canonical form is due")
+    return value
+
+
+def _moment(value: object) -> datetime:
+    """The moment in UTC, of a caller's text or of a row."""
     try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the moment is out of range") from None
+        if isinstance(value, str) and MOMENT.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise PydanticCustomError("out_of_range", "there is no such moment in the years 1 to 9999") from None
+    raise PydanticCustomError("not_rfc_3339", "a moment as in RFC 3339 is due, with `Z` or an offset")
 
 
 def _z(value: datetime) -> str:
@@ -45,15 +93,48 @@ def _z(value: datetime) -> str:
 Text = Annotated[str, AfterValidator(_refuse_control)]
 """Text without NUL; give every use a `max_length`."""
 
+Line = Annotated[str, AfterValidator(_line)]
+"""A single line that people read, trimmed and in NFC; give every use a `max_length`.
+
+What has a `min_length` is not blank either.
+"""
+
 StrictInt = Annotated[int, BeforeValidator(_refuse_loose_integer)]
 """An integer of a JSON body: no boolean, no float, no string."""
+
+QueryInt = Annotated[int, BeforeValidator(_plain_integer)]
+"""An integer of a query: decimal digits, with a minus at most."""
+
+PathId = Annotated[UUID, BeforeValidator(_canonical_id)]
+"""An id in a path. Every thing has one address, so the other ways to write a UUID are no ids (404)."""
 
 Amount = Annotated[StrictInt, Field(ge=0, le=MAX_AMOUNT, description="Minor units of `currency`.")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code.", examples=["EUR"])]
 Timestamp = Annotated[
-    datetime, AfterValidator(_to_utc), PlainSerializer(_z, return_type=str, when_used="json")
+    datetime, BeforeValidator(_moment), PlainSerializer(_z, return_type=str, when_used="json")
 ]
-"""RFC 3339 in UTC with `Z`."""
+"""RFC 3339, with `Z` or an offset in what is sent, in UTC with `Z` in what is answered."""
+
+
+def _without_tag(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return handler(value)
+    except ValidationError as error:
+        raise ValidationError.from_exception_data(
+            error.title,
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError(item["type"], item["msg"]),
+                    loc=item["loc"][1:],
+                    input=item["input"],
+                )
+                for item in error.errors(include_url=False)
+            ],
+        ) from None
+
+
+Untagged = WrapValidator(_without_tag)
+"""Beside the discriminator of a union: its faults point into the body, without the name of the kind."""
 
 
 class Input(BaseModel):

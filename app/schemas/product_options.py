@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.base import Input
+from app.schemas.base import Input, Line, Untagged
 
 MAX_FIELDS = 30
 MAX_PRICE = 999_999_999_999
@@ -21,7 +21,7 @@ FieldCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", max_length=4
 ValueCode = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", max_length=40, examples=["gold"])
 ]
-Label = Annotated[str, Field(min_length=1, max_length=120)]
+Label = Annotated[Line, Field(min_length=1, max_length=120)]
 PriceDelta = Annotated[
     int, Field(ge=-MAX_PRICE, le=MAX_PRICE, description="Minor units added to the price; negative lowers it.")
 ]
@@ -73,7 +73,7 @@ class FieldBase(OptionInput):
 
     code: FieldCode
     label: Label
-    help: Annotated[str, Field(max_length=300)] | None = None
+    help: Annotated[Line, Field(max_length=300)] | None = None
     required: bool = False
     price_delta: PriceDelta = 0
     visible_if: VisibleIf | None = None
@@ -131,7 +131,7 @@ class NumberField(FieldBase):
     min: Number
     max: Number
     step: Annotated[int, Field(ge=1, le=MAX_NUMBER)] = 1
-    unit: Annotated[str, Field(max_length=20)] | None = None
+    unit: Annotated[Line, Field(max_length=20)] | None = None
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -160,7 +160,7 @@ class ImageField(FieldBase):
 
 
 OptionField = Annotated[
-    TextField | ChoiceField | ColorField | NumberField | ImageField, Field(discriminator="type")
+    TextField | ChoiceField | ColorField | NumberField | ImageField, Field(discriminator="type"), Untagged
 ]
 """One field of a product's options, told apart by `type`."""
 

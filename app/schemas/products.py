@@ -12,7 +12,18 @@ from pydantic_core import PydanticCustomError
 from app.core.csv_rows import read_rows
 from app.core.money import MAX_AMOUNT
 from app.core.paging import PageQuery
-from app.schemas.base import Amount, Currency, Input, Output, Patch, StrictInt, Text, Timestamp
+from app.schemas.base import (
+    Amount,
+    Currency,
+    Input,
+    Line,
+    Output,
+    Patch,
+    QueryInt,
+    StrictInt,
+    Text,
+    Timestamp,
+)
 from app.schemas.metadata import Metadata
 from app.schemas.product_options import ProductOptions
 
@@ -22,14 +33,14 @@ MAX_VERSION = 2_147_483_647
 Status = Literal["draft", "active", "archived"]
 SortOrder = Literal["-created_at", "created_at", "name", "-name", "price", "-price"]
 
-Name = Annotated[Text, Field(min_length=1, max_length=200, examples=["Weekender bag"])]
+Name = Annotated[Line, Field(min_length=1, max_length=200, examples=["Weekender bag"])]
 Slug = Annotated[str, Field(max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", examples=["weekender-bag"])]
 Sku = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$", examples=["BAG-01"])]
 ExternalRef = Annotated[
-    Text, Field(min_length=1, max_length=200, description="Id of the product in a connected shop.")
+    Line, Field(min_length=1, max_length=200, description="Id of the product in a connected shop.")
 ]
 Description = Annotated[Text, Field(max_length=20_000)]
-Category = Annotated[Text, Field(min_length=1, max_length=80, examples=["Bags"])]
+Category = Annotated[Line, Field(min_length=1, max_length=80, examples=["Bags"])]
 TaxCategory = Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9_]{1,40}$", examples=["standard"])]
 Grams = Annotated[StrictInt, Field(ge=0, le=1_000_000, description="Weight in grams.")]
 Quantity = Annotated[StrictInt, Field(ge=0, le=MAX_STOCK)]
@@ -54,8 +65,8 @@ class ProductQuery(PageQuery):
     in_stock: bool | None = Field(
         None, description="True: it can be ordered, being untracked, on back order or available."
     )
-    price_min: int | None = Field(None, ge=0, le=MAX_AMOUNT, description="Minor units, inclusive.")
-    price_max: int | None = Field(None, ge=0, le=MAX_AMOUNT, description="Minor units, inclusive.")
+    price_min: QueryInt | None = Field(None, ge=0, le=MAX_AMOUNT, description="Minor units, inclusive.")
+    price_max: QueryInt | None = Field(None, ge=0, le=MAX_AMOUNT, description="Minor units, inclusive.")
     sort: SortOrder = Field("-created_at", description="Order of the list; `-` means descending.")
 
 
@@ -236,7 +247,7 @@ class StockAdjust(Input):
     expected_stock: Annotated[StrictInt, Field(ge=-MAX_STOCK, le=MAX_STOCK)] | None = Field(
         None, description="What the stock must still be for this to be done."
     )
-    reason: Annotated[Text, Field(min_length=1, max_length=500)]
+    reason: Annotated[Line, Field(min_length=1, max_length=500)]
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -141,7 +141,7 @@ async def test_export_when_it_is_filtered(
         ({"customer_email": "o'BEA$1@example.test"}, [held]),
         ({"product_id": line["product_id"]}, [paid]),
         ({"from": paid.created_at.isoformat(), "to": now.isoformat()}, [paid]),
-        ({"from": "0001-01-01", "to": "9999-12-31T23:59:59Z"}, [held, paid, old]),
+        ({"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}, [held, paid, old]),
         ({"min_total": 1001}, [paid]),
         ({"max_total": 1000}, [held, old]),
     ]

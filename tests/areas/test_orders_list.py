@@ -59,7 +59,7 @@ async def test_list_when_it_is_filtered(client: AsyncClient, db: SystemSession, 
         ({"max_total": 1000}, ["held", "gone", "pending"]),
         ({"from": paid.created_at.isoformat()}, ["held", "gone", "paid"]),
         ({"to": paid.created_at.isoformat()}, ["pending"]),
-        ({"from": "0001-01-01", "to": "9999-12-31T23:59:59Z"}, ["held", "gone", "paid", "pending"]),
+        ({"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}, ["held", "gone", "paid", "pending"]),
         ({"sort": "-total_amount", "limit": 1}, ["paid"]),
     ]
     for query, expected in cases:
@@ -93,6 +93,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"from": "0001-01-01T00:00:00+14:00"}, "validation_error"),
     ({"min_total": 10**30}, "validation_error"),
     ({"sort": "name"}, "validation_error"),
+    ({"from": "1700000000"}, "validation_error"),
+    ({"to": "2026-01-01T00:00:00"}, "validation_error"),
+    ({"limit": "1_0"}, "validation_error"),
+    ({"limit": " 1"}, "validation_error"),
+    ({"page": "+5"}, "validation_error"),
+    ({"min_total": "٥"}, "validation_error"),
+    ({"limit": [1, 2]}, "validation_error"),
+    ({"q": ["a", "b"]}, "validation_error"),
 ]
 
 
@@ -117,6 +125,46 @@ async def test_list_when_an_alias_is_used(client: AsyncClient, db: SystemSession
         assert [item["id"] for item in answer.json()["items"]] == [str(order.id)]
     everything = await client.post(path, headers=alice.headers, json={})
     assert len(everything.json()["items"]) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"limit": True},
+        {"limit": "5"},
+        {"limit": 5.0},
+        {"page": True},
+        {"count": 1},
+        {"min_total": 1.0},
+        {"max_total": "1"},
+        {"from": 0},
+        {"to": "2026-01-01"},
+        {"on_hold": "on"},
+        {"on_hold": 1},
+        {"product_id": 5},
+        {"colour": "red"},
+        {"limit": 101},
+        {"page": 1, "cursor": "x"},
+    ],
+    ids=str,
+)
+async def test_filters_when_the_body_has_them_in_another_type(
+    client: AsyncClient, alice: Persona, body: dict[str, Any]
+) -> None:
+    answer = await client.post("/api/orders/list", headers=alice.headers, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
+
+
+async def test_cursor_when_it_goes_from_the_query_to_a_body(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    for _ in range(3):
+        await make_order(db, owner=alice)
+    sent = {"from": "2020-01-01T00:00:00Z", "min_total": 1, "on_hold": False, "limit": 2}
+    first = await client.get("/api/orders", headers=alice.headers, params=sent)
+    rest = {**sent, "cursor": first.json()["next_cursor"]}
+    second = await client.post("/api/orders/list", headers=alice.headers, json=rest)
+    assert (len(first.json()["items"]), len(second.json()["items"])) == (2, 1), second.text
 
 
 async def test_reading_when_there_are_more_rows(

@@ -205,6 +205,13 @@ async def test_product_when_what_is_unique_is_taken(
         ({"metadata": {"a": 10**400}}, "/metadata"),
         ({"options": {}}, "/options"),
         ({"options": [{"code": "a", "label": "A", "type": "sound"}]}, "/options/0"),
+        ({"options": [{"code": "a", "label": "A", "type": "number", "max": 1}]}, "/options/0/min"),
+        ({"options": [{"code": "a", "label": "A", "type": "text", "text": 1}]}, "/options/0/text"),
+        ({"name": "   "}, "/name"),
+        ({"name": "\u200b\u200d"}, "/name"),
+        ({"name": "a\nb"}, "/name"),
+        ({"name": "a\u202eb"}, "/name"),
+        ({"category": "a\u2066b"}, "/category"),
     ],
 )
 async def test_create_when_a_field_is_not_valid(

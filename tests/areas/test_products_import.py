@@ -162,8 +162,9 @@ async def test_import_when_some_rows_are_bad(client: AsyncClient, db: SystemSess
         ),
         ({"sku": "HELD", "stock": 3}, [("stock", "stock_below_reserved")]),
         ({"sku": "FREE", "stock": 3}, [("stock", "inventory_not_tracked")]),
-        ({"sku": "K", "name": "K\x01", "price": 1, "slug": "twin"}, []),
+        ({"sku": "K", "name": "K", "price": 1, "slug": "twin"}, []),
         ({"sku": "L", "name": "L", "price": 1, "slug": "twin"}, [("slug", "slug_taken")]),
+        ({"sku": "M", "name": "M\x01", "price": 1}, [("name", "not_one_line")]),
         ("text", [("", "model_type")]),
     ]
     found = await faults(client, alice, *(row for row, _ in cases))

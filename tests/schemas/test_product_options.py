@@ -86,10 +86,12 @@ def test_chosen_deltas_are_by_code_for_fields_with_values_only():
         ({**NAME, "code": "Name"}, "string_pattern_mismatch"),
         ({**NAME, "code": "name\n"}, "string_pattern_mismatch"),
         ({**NAME, "code": "a" * 41}, "string_too_long"),
-        ({**NAME, "label": ""}, "string_too_short"),
-        ({**NAME, "label": "x" * 121}, "string_too_long"),
+        ({**NAME, "label": ""}, "too_short"),
+        ({**NAME, "label": "  "}, "too_short"),
+        ({**NAME, "label": "a\nb"}, "not_one_line"),
+        ({**NAME, "label": "x" * 121}, "too_long"),
         ({**NAME, "label": "nul\x00"}, "value_error"),
-        ({**NAME, "help": "x" * 301}, "string_too_long"),
+        ({**NAME, "help": "x" * 301}, "too_long"),
         ({**NAME, "required": "yes"}, "bool_type"),
         ({**NAME, "required": 1}, "bool_type"),
         ({**NAME, "price_delta": "5"}, "int_type"),
@@ -111,7 +113,7 @@ def test_chosen_deltas_are_by_code_for_fields_with_values_only():
         ({**LENGTH, "min": 61}, "bounds_reversed"),
         ({**LENGTH, "step": 0}, "greater_than_equal"),
         ({**LENGTH, "max": 10**10}, "less_than_equal"),
-        ({**LENGTH, "unit": "x" * 21}, "string_too_long"),
+        ({**LENGTH, "unit": "x" * 21}, "too_long"),
         ({**PHOTO, "max_bytes": 10_485_761}, "less_than_equal"),
         ({**PHOTO, "dpi_min": 601}, "less_than_equal"),
         ({**PHOTO, "dpi_min": 300}, "print_size_missing"),
@@ -122,7 +124,7 @@ def test_field_is_refused_when_a_member_is_wrong(field, kind):
 
 
 def test_error_points_at_the_field_and_member():
-    assert errors(SIZE, {**NAME, "max_length": 0}) == [("greater_than_equal", (1, "text", "max_length"))]
+    assert errors(SIZE, {**NAME, "max_length": 0}) == [("greater_than_equal", (1, "max_length"))]
 
 
 def test_codes_are_unique_in_the_product():

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from app.core.errors import problems
 from app.core.etags import IfMatch, versions_of
+from app.core.requests import StrictRoute
 from app.routers.orders.markers import (
     BASKET_CODES,
     MISSING_CODES,
@@ -30,7 +31,7 @@ from app.services.orders.fulfilment import FulfilmentService
 from app.services.orders.payment import OrderPaymentService
 from app.services.orders.placing import PlacingService
 
-router = APIRouter(prefix="/api/orders", tags=["orders"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/orders", tags=["orders"])
 
 Placing = Annotated[PlacingService, Depends()]
 Fulfilment = Annotated[FulfilmentService, Depends()]

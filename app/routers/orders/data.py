@@ -9,13 +9,14 @@ from app.core.csv_answers import CsvAnswer, csv_answer, csv_success
 from app.core.errors import problems
 from app.core.limits import limited
 from app.core.permissions import Permission
+from app.core.requests import StrictRoute
 from app.routers.orders.markers import WRITES, Reader
 from app.schemas.orders import OrderFilters
 from app.schemas.orders.buyers import CustomerErase, CustomerErased
 from app.services.orders.erasing import Erasures
 from app.services.orders.exporting import OrderExportService
 
-router = APIRouter(prefix="/api/orders", tags=["orders"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/orders", tags=["orders"])
 
 Eraser = Annotated[Principal, Depends(allow(Permission.orders_settings, step_up=True))]
 Exports = Annotated[OrderExportService, Depends()]

@@ -1,18 +1,19 @@
 """The routes of discount codes."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
 from app.core.errors import problems
 from app.core.etags import IfMatch, etag, versions_of
 from app.core.paging import Page
+from app.core.requests import StrictRoute
 from app.routers.orders.markers import READS, WRITES, Keeper, Reader
+from app.schemas.base import PathId
 from app.schemas.orders.discounts import DiscountCreate, DiscountQuery, DiscountRead, DiscountUpdate
 from app.services.orders.discount_codes import DiscountCodes
 
-router = APIRouter(prefix="/api/orders/discounts", tags=["orders"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/orders/discounts", tags=["orders"])
 
 UPDATE_PROBLEMS = problems(
     {409: ["discount_in_use"], 412: ["version_mismatch"], 422: ["currency_not_supported"]}
@@ -62,7 +63,7 @@ async def create_discount(
 
 @router.get("/{discount_id}", dependencies=READS)
 async def get_discount(
-    _: Reader, discounts: DiscountCodes, discount_id: UUID, response: Response
+    _: Reader, discounts: DiscountCodes, discount_id: PathId, response: Response
 ) -> DiscountRead:
     """Get a discount code.
 
@@ -76,7 +77,7 @@ async def get_discount(
 async def update_discount(
     _: Keeper,
     discounts: DiscountCodes,
-    discount_id: UUID,
+    discount_id: PathId,
     body: DiscountUpdate,
     response: Response,
     if_match: IfMatch = None,
@@ -90,7 +91,7 @@ async def update_discount(
 
 
 @router.delete("/{discount_id}", status_code=204, dependencies=WRITES)
-async def delete_discount(_: Keeper, discounts: DiscountCodes, discount_id: UUID) -> None:
+async def delete_discount(_: Keeper, discounts: DiscountCodes, discount_id: PathId) -> None:
     """Delete a discount code.
 
     A code that no order ever used is removed. One that was used is switched off, and stays readable.

@@ -1,19 +1,20 @@
 """The routes of an order's money: giving it back, and how its amounts came about."""
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from app.core.errors import problems
 from app.core.etags import IfMatch, versions_of
 from app.core.paging import Page, PageQuery
+from app.core.requests import StrictRoute
 from app.routers.orders.markers import READS, REFUNDS, OrderReference, Reader, Refunder
+from app.schemas.base import PathId
 from app.schemas.orders import OrderExplanation, RefundCreate, RefundRead
 from app.services.orders.explaining import ExplainingService
 from app.services.orders.refunding import RefundService
 
-router = APIRouter(prefix="/api/orders", tags=["orders"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/orders", tags=["orders"])
 
 Refunds = Annotated[RefundService, Depends()]
 Explaining = Annotated[ExplainingService, Depends()]
@@ -70,7 +71,7 @@ async def create_refund(
 
 
 @router.get("/{order_id}/refunds/{refund_id}", dependencies=READS)
-async def get_refund(_: Reader, refunds: Refunds, order_id: OrderReference, refund_id: UUID) -> RefundRead:
+async def get_refund(_: Reader, refunds: Refunds, order_id: OrderReference, refund_id: PathId) -> RefundRead:
     """Get a refund.
 
     With the lines, the shipping and the tax that it stands for.

@@ -8,6 +8,7 @@ from app.core.errors import problems
 from app.core.etags import IfMatch, etag, versions_of
 from app.core.json_answers import JsonAnswer
 from app.core.paging import Page, PageQuery
+from app.core.requests import StrictRoute
 from app.routers.orders.markers import (
     BASKET_CODES,
     CREATES,
@@ -28,6 +29,7 @@ from app.schemas.orders import (
     OrderDetail,
     OrderQuery,
     OrderRead,
+    OrderSearch,
     OrderUpdate,
     OrderUpdateAnywhere,
     QuoteRead,
@@ -39,7 +41,7 @@ from app.services.orders.placing import PlacingService
 from app.services.orders.quoting import QuotingService
 from app.services.orders.reading import OrderReader
 
-router = APIRouter(prefix="/api/orders", tags=["orders"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/orders", tags=["orders"])
 
 Reading = Annotated[OrderReader, Depends()]
 Placing = Annotated[PlacingService, Depends()]
@@ -92,7 +94,7 @@ async def list_orders_alias(_: Reader, orders: Reading, query: Annotated[OrderQu
 @router.post(
     "/list", response_model=Page[OrderRead], dependencies=READS, responses=LIST_PROBLEMS, deprecated=True
 )
-async def search_orders_alias(_: Reader, orders: Reading, body: OrderQuery) -> Response:
+async def search_orders_alias(_: Reader, orders: Reading, body: OrderSearch) -> Response:
     """List orders with the filters in the body.
 
     The same as `GET /api/orders`, with its parameters as members of a JSON object.

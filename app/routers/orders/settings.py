@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from app.core.errors import problems
 from app.core.etags import IfMatch, etag, versions_of
 from app.core.paging import Page, PageQuery
+from app.core.requests import StrictRoute
 from app.routers.orders.markers import READS, WRITES, Keeper, Reader
 from app.schemas.orders.rates import ShippingRateList, ShippingRateRead, TaxRateList, TaxRateRead
 from app.schemas.orders.settings import OrderSettingsRead, OrderSettingsUpdate
@@ -15,7 +16,7 @@ from app.services.orders.rates import Rates
 from app.services.orders.settings import OrderSettingsService
 from app.services.orders.stats import OrderNumbers
 
-router = APIRouter(prefix="/api/orders", tags=["orders"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/orders", tags=["orders"])
 
 Settings = Annotated[OrderSettingsService, Depends()]
 

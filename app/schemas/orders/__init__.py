@@ -30,7 +30,7 @@ from app.schemas.orders.bodies import (
     OrderUpdateAnywhere,
 )
 from app.schemas.orders.explanation import ExplainedStep, OrderExplanation, Refundable
-from app.schemas.orders.query import OrderFilters, OrderQuery
+from app.schemas.orders.query import OrderFilters, OrderQuery, OrderSearch
 from app.schemas.orders.refunds import OrderCancel, RefundCreate, RefundedLine, RefundLine, RefundRead
 from app.schemas.orders.words import OrderStatus, PaymentStatus
 
@@ -57,6 +57,7 @@ __all__ = [
     "OrderQuery",
     "OrderRead",
     "OrderReason",
+    "OrderSearch",
     "OrderShip",
     "OrderStatus",
     "OrderSubmit",

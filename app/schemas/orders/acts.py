@@ -5,11 +5,11 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import Amount, Input, StrictInt, Text
+from app.schemas.base import Amount, Input, Line, StrictInt
 from app.schemas.orders.bodies import Carrier, TrackingNumber, TrackingUrl
 from app.schemas.orders.words import Version
 
-Reason = Annotated[Text, Field(max_length=500, description="Kept in the order's history.")]
+Reason = Annotated[Line, Field(max_length=500, description="Kept in the order's history.")]
 
 
 class OrderAct(Input):
@@ -54,7 +54,7 @@ class ManualPayment(OrderAct):
     )
 
     method: Literal["bank_transfer", "cash", "other"]
-    reference: Annotated[Text, Field(max_length=200)] | None = None
+    reference: Annotated[Line, Field(max_length=200)] | None = None
     amount: Amount
 
 

@@ -8,20 +8,20 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import MailAddressText
-from app.schemas.base import Amount, Currency, Input, Patch, StrictInt, Text
+from app.schemas.base import Amount, Currency, Input, Line, Patch, StrictInt, Text
 from app.schemas.orders.words import Country, SmallJson, Version
 
 MOST_LINES = 1000
 """No setting allows more lines than this."""
 
-Name = Annotated[Text, Field(min_length=1, max_length=200)]
-Phone = Annotated[Text, Field(max_length=40)]
+Name = Annotated[Line, Field(min_length=1, max_length=200)]
+Phone = Annotated[Line, Field(max_length=40)]
 ShippingCode = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$", examples=["home"])]
-DiscountText = Annotated[Text, Field(min_length=1, max_length=40, examples=["TEN"])]
+DiscountText = Annotated[Line, Field(min_length=1, max_length=40, examples=["TEN"])]
 Notes = Annotated[Text, Field(max_length=2000)]
 InternalNotes = Annotated[Text, Field(max_length=5000, description="Seen by those who may write orders.")]
-Carrier = Annotated[Text, Field(max_length=80, examples=["Colissimo"])]
-TrackingNumber = Annotated[Text, Field(max_length=100, examples=["6A12345678901"])]
+Carrier = Annotated[Line, Field(max_length=80, examples=["Colissimo"])]
+TrackingNumber = Annotated[Line, Field(max_length=100, examples=["6A12345678901"])]
 
 
 def _one_address(value: str) -> str:
@@ -38,12 +38,12 @@ class Address(Input):
     """Where goods or the bill go."""
 
     name: Name = Field(examples=["Anna Martin"])
-    company: Annotated[Text, Field(max_length=200)] | None = None
+    company: Annotated[Line, Field(max_length=200)] | None = None
     line1: Name = Field(examples=["12 rue des Lilas"])
-    line2: Annotated[Text, Field(max_length=200)] | None = None
-    postal_code: Annotated[Text, Field(min_length=1, max_length=20)] = Field(examples=["75011"])
-    city: Annotated[Text, Field(min_length=1, max_length=120)] = Field(examples=["Paris"])
-    region: Annotated[Text, Field(max_length=40)] | None = None
+    line2: Annotated[Line, Field(max_length=200)] | None = None
+    postal_code: Annotated[Line, Field(min_length=1, max_length=20)] = Field(examples=["75011"])
+    city: Annotated[Line, Field(min_length=1, max_length=120)] = Field(examples=["Paris"])
+    region: Annotated[Line, Field(max_length=40)] | None = None
     country: Country
 
 
@@ -51,7 +51,7 @@ class Customer(Input):
     """Who buys. Only a draft may be without an e-mail address."""
 
     email: MailAddressText | None = Field(default=None, examples=["anna@example.test"])
-    name: Annotated[Text, Field(max_length=200)] | None = Field(default=None, examples=["Anna Martin"])
+    name: Name | None = Field(default=None, examples=["Anna Martin"])
     phone: Phone | None = None
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictBool
 from app.core.paging import PageQuery
 from app.schemas.base import Amount, Currency, Input, Output, Patch, Text, Timestamp
 from app.schemas.orders.values import Count, absent
-from app.schemas.orders.words import Moment, Version
+from app.schemas.orders.words import Version
 
 DiscountKind = Literal["percent", "fixed", "free_shipping"]
 DiscountSort = Literal["-created_at", "created_at", "code", "-code"]
@@ -54,8 +54,8 @@ class DiscountCreate(Input):
     min_subtotal: Amount = Field(0, description=MINIMUM)
     max_redemptions: Count | None = Field(None, description=MOST)
     max_per_customer: Count | None = Field(None, description=MOST_EACH)
-    starts_at: Moment | None = Field(None, description=STARTS)
-    ends_at: Moment | None = Field(None, description=ENDS)
+    starts_at: Timestamp | None = Field(None, description=STARTS)
+    ends_at: Timestamp | None = Field(None, description=ENDS)
     is_active: StrictBool = True
 
 
@@ -69,8 +69,8 @@ class DiscountUpdate(Patch):
     min_subtotal: Amount = Field(default_factory=absent, description=MINIMUM)
     max_redemptions: Count | None = Field(None, description=MOST)
     max_per_customer: Count | None = Field(None, description=MOST_EACH)
-    starts_at: Moment | None = Field(None, description=STARTS)
-    ends_at: Moment | None = Field(None, description=ENDS)
+    starts_at: Timestamp | None = Field(None, description=STARTS)
+    ends_at: Timestamp | None = Field(None, description=ENDS)
     is_active: StrictBool = Field(default_factory=absent)
     version: Version | None = None
 

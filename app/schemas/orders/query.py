@@ -3,18 +3,18 @@
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import MailAddressText
 from app.core.money import MAX_AMOUNT
 from app.core.paging import PageQuery
-from app.schemas.base import Query, Text
-from app.schemas.orders.words import Moment, PaymentStatus, StatusFilter
+from app.schemas.base import Amount, Query, QueryInt, StrictInt, Text, Timestamp
+from app.schemas.orders.words import PaymentStatus, StatusFilter
 
 OrderSort = Literal["-created_at", "created_at", "-total_amount", "total_amount"]
 
-Bound = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
+Bound = Annotated[QueryInt, Field(ge=0, le=MAX_AMOUNT)]
 
 
 def _listed(value: object) -> object:
@@ -41,8 +41,8 @@ class OrderFilters(Query):
     customer_email: MailAddressText | None = Field(
         None, description="The buyer's e-mail address, in any case."
     )
-    from_: Moment | None = Field(None, alias="from", description="Made at this moment or later.")
-    to: Moment | None = Field(None, description="Made before this moment.")
+    from_: Timestamp | None = Field(None, alias="from", description="Made at this moment or later.")
+    to: Timestamp | None = Field(None, description="Made before this moment.")
     min_total: Bound | None = Field(None, description="Least total, in minor units of each order's currency.")
     max_total: Bound | None = Field(
         None, description="Largest total, in minor units of each order's currency."
@@ -63,6 +63,23 @@ class OrderFilters(Query):
 class OrderQuery(PageQuery, OrderFilters):
     """Filters, order and place of a page of the list."""
 
+    sort: OrderSort = Field("-created_at", description="Order of the list; `-` means descending.")
+
+
+class OrderSearch(OrderQuery):
+    """The same as a JSON object, in which numbers are numbers and nothing is taken for something else."""
+
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": ["pending"], "limit": 20}]})
 
-    sort: OrderSort = Field("-created_at", description="Order of the list; `-` means descending.")
+    on_hold: StrictBool | None = Field(None, description="Whether something stops fulfilment.")
+    min_total: Amount | None = Field(
+        None, description="Least total, in minor units of each order's currency."
+    )
+    max_total: Amount | None = Field(
+        None, description="Largest total, in minor units of each order's currency."
+    )
+    limit: StrictInt = Field(20, ge=1, le=100, description="Items of a page.")
+    page: StrictInt | None = Field(
+        None, ge=1, le=10_000, description="Numbered page, from 1; brings `total`."
+    )
+    count: StrictBool = Field(False, description="Whether to answer `total` with a cursor too.")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StrictBool
 
-from app.schemas.base import Amount, Currency, Input, Output, Text
+from app.schemas.base import Amount, Currency, Input, Line, Output
 from app.schemas.orders.values import BasisPoints, TaxCategory
 from app.schemas.orders.words import Country
 
@@ -12,7 +12,7 @@ MOST_TAX_RATES = 300
 MOST_SHIPPING_RATES = 50
 
 Region = Annotated[
-    Text, Field(max_length=40, description="As it stands in addresses; empty: the whole country.")
+    Line, Field(max_length=40, description="As it stands in addresses; empty: the whole country.")
 ]
 RateCode = Annotated[
     str, Field(pattern=r"^[a-z0-9_-]{1,40}$", description="What orders name it by.", examples=["home"])
@@ -61,7 +61,7 @@ class ShippingRateItem(Input):
     """A way of shipping, its price, and where it goes."""
 
     code: RateCode
-    name: Annotated[Text, Field(min_length=1, max_length=120, examples=["Home delivery"])]
+    name: Annotated[Line, Field(min_length=1, max_length=120, examples=["Home delivery"])]
     countries: Annotated[list[Country], Field(min_length=1, max_length=250)]
     amount: Amount
     free_from: Amount | None = Field(None, description=FREE_FROM)

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.schemas.base import Amount, Input, Output, StrictInt, Text, Timestamp
+from app.schemas.base import Amount, Input, Line, Output, StrictInt, Text, Timestamp
 from app.schemas.orders.acts import OrderAct, Reason
 
 RefundReason = Literal[
@@ -24,7 +24,7 @@ RefundReason = Literal[
 RefundStatus = Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
 
 Reference = Annotated[
-    Text, Field(min_length=1, max_length=200, description="Where the money that was given back is found.")
+    Line, Field(min_length=1, max_length=200, description="Where the money that was given back is found.")
 ]
 
 

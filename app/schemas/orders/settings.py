@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import MailAddressText
-from app.schemas.base import Currency, Input, Output, Patch, StrictInt, Text, Timestamp
+from app.schemas.base import Currency, Input, Line, Output, Patch, StrictInt, Text, Timestamp
 from app.schemas.orders.values import BasisPoints, TaxCategory, absent
 from app.schemas.orders.words import Country, Version
 
@@ -47,14 +47,14 @@ HOLD = "How long stock is held for an order that is paid by hand."
 class Seller(Input):
     """Who sells: what invoices print, and where orders without an address are taxed."""
 
-    name: Annotated[Text, Field(max_length=200, examples=["Maison Aurore SAS"])] | None = None
-    line1: Annotated[Text, Field(max_length=200, examples=["31 rue Saint-Honoré"])] | None = None
-    line2: Annotated[Text, Field(max_length=200)] | None = None
-    postal_code: Annotated[Text, Field(max_length=20, examples=["75001"])] | None = None
-    city: Annotated[Text, Field(max_length=120, examples=["Paris"])] | None = None
-    region: Annotated[Text, Field(max_length=40)] | None = None
+    name: Annotated[Line, Field(max_length=200, examples=["Maison Aurore SAS"])] | None = None
+    line1: Annotated[Line, Field(max_length=200, examples=["31 rue Saint-Honoré"])] | None = None
+    line2: Annotated[Line, Field(max_length=200)] | None = None
+    postal_code: Annotated[Line, Field(max_length=20, examples=["75001"])] | None = None
+    city: Annotated[Line, Field(max_length=120, examples=["Paris"])] | None = None
+    region: Annotated[Line, Field(max_length=40)] | None = None
     country: Country | None = None
-    registration: Annotated[Text, Field(max_length=120)] | None = Field(
+    registration: Annotated[Line, Field(max_length=120)] | None = Field(
         None, description="Register and number, as invoices print it."
     )
     siren: Annotated[str, Field(pattern=r"^[0-9]{9}$")] | None = Field(
@@ -64,7 +64,7 @@ class Seller(Input):
         None, description="With the country's two letters in front."
     )
     email: MailAddressText | None = None
-    phone: Annotated[Text, Field(max_length=40)] | None = None
+    phone: Annotated[Line, Field(max_length=40)] | None = None
 
 
 class OrderSettingsUpdate(Patch):

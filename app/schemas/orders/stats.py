@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from app.schemas.base import Output, Query, Timestamp
-from app.schemas.orders.words import Moment, OrderStatus, PaymentStatus
+from app.schemas.orders.words import OrderStatus, PaymentStatus
 
 LONGEST_RANGE_DAYS = 366
 DEFAULT_RANGE_DAYS = 30
@@ -12,10 +12,10 @@ DEFAULT_RANGE_DAYS = 30
 class OrderStatsQuery(Query):
     """The orders that are counted: those made from `from` on and before `to`."""
 
-    from_: Moment | None = Field(
+    from_: Timestamp | None = Field(
         None, alias="from", description=f"Default: {DEFAULT_RANGE_DAYS} days before `to`."
     )
-    to: Moment | None = Field(
+    to: Timestamp | None = Field(
         None, description=f"Default: now. At most {LONGEST_RANGE_DAYS} days after `from`."
     )
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -104,14 +103,3 @@ Country = Annotated[
     Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["FR"]),
     AfterValidator(_known_country),
 ]
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
-        raise PydanticCustomError("out_of_range", "the moment lies outside the years 1 to 9999") from None
-
-
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
-"""A moment in a query; without an offset it is UTC."""

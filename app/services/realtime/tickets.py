@@ -58,13 +58,12 @@ class TicketMarker(Marker):
 
         401 `ticket_invalid` for a ticket that is unknown, used or expired.
         """
-        ticket = request.query_params.get("ticket")
-        if ticket is None:
+        if "ticket" not in request.query_params:
             request.state.asked = asked_organization(request)
             return await super().identify(request)
         if {"authorization", "x-api-key"}.intersection(request.headers):
             raise Unauthenticated("unauthenticated", "Send a ticket or another credential, not both.")
-        user_id, session_id, organization_id = await _use(request, ticket)
+        user_id, session_id, organization_id = await _use(request, request.query_params["ticket"])
         request.state.asked = organization_id
         return await principal_of_session(request, self, session_id, user_id, organization_id)
 
