@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy import URL, ClauseElement, Executable, Select, event, false, func, make_url, select
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 from sqlalchemy.sql import visitors
@@ -239,7 +240,7 @@ class Database:
 
 def create_engine(url: str | URL, *, pool_size: int = 16, application_name: str = "luneo") -> AsyncEngine:
     """The engine of a process. Limits on locks and statements keep one stuck query from eating the pool."""
-    return create_async_engine(
+    engine = create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
@@ -259,6 +260,14 @@ def create_engine(url: str | URL, *, pool_size: int = 16, application_name: str 
             },
         },
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: Any, *_: object) -> None:
+    """Let the pool replace a connection that PostgreSQL has closed meanwhile, which costs no round trip."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("closed while it lay in the pool")
 
 
 async def commit(session: AsyncSession) -> None:
