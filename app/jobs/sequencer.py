@@ -19,6 +19,7 @@ FULL = 500
 AT_IT_PAUSE = 0.002
 POKED_PAUSE = 0.003
 FLOORLESS_SECONDS = 2.0
+SETTLED_SECONDS = 0.5
 TURN_SECONDS = 15.0
 BACK_OFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 
@@ -37,12 +38,20 @@ class Floor:
     """The outbox id up to which all is known to be drained: lower ids are dead rows that a turn steps over.
 
     Ids are drawn before their transactions commit, so a lower one may show up later. It cannot any more once
-    every transaction has ended that ran when a batch was taken.
+    every transaction has ended that had begun to write when a batch was taken. Their numbers may lie above
+    the batch's own `seen_xmax`, which follows the newest transaction that has ended; so they are bounded by
+    that of a turn after another batch was committed, which had a higher number. That batch comes some time
+    later, since an id is drawn a moment before its transaction has a number at all.
     """
 
     def __init__(self) -> None:
         self.value = 0
+        self._batch: tuple[int, float] | None = None
+        """The last id of a batch, and when it was taken."""
+        self._settled: int | None = None
+        """The same id, once another batch was taken long enough after it."""
         self._pending: tuple[int, int] | None = None
+        """The same id, and the bound of what ran then."""
         self._last_without = time.monotonic()
 
     def of_turn(self) -> int:
@@ -57,11 +66,16 @@ class Floor:
         """Learn from a turn."""
         if turn.seen_xmin is None or turn.seen_xmax is None:
             return
+        now = time.monotonic()
         if self._pending and turn.seen_xmin >= self._pending[1]:
             self.value = max(self.value, self._pending[0])
             self._pending = None
-        if self._pending is None and turn.last_id is not None and turn.taken < FULL:
-            self._pending = (turn.last_id, turn.seen_xmax)
+        if self._settled is not None:
+            self._pending, self._settled = (self._settled, turn.seen_xmax), None
+        elif self._batch and turn.taken > 0 and now - self._batch[1] >= SETTLED_SECONDS:
+            self._settled, self._batch = self._batch[0], None
+        elif not (self._batch or self._pending) and turn.last_id is not None and turn.taken < FULL:
+            self._batch = (turn.last_id, now)
 
 
 class Sequencer:

@@ -126,37 +126,84 @@ async def test_readers_and_workers_are_called_when_events_were_sequenced(databas
     assert calls.empty()
 
 
+FILLER = 99
+"""The payload of events that only let the floor rise."""
+
+
+async def raise_floor(database: Database, connection: AsyncConnection, floor: Floor) -> None:
+    """Take turns with events until the floor has risen.
+
+    A transaction in any database of the server keeps the floor down, also one of another test.
+    """
+    async with asyncio.timeout(20):
+        while floor.value == 0:
+            await emit_all(database, declare_event(), FILLER)
+            floor.note(await sequence_once(connection, floor.value))
+
+
 @pytest.mark.commits
-async def test_lower_id_is_not_passed_over_when_its_transaction_commits_late(database: Database) -> None:
+async def test_lower_id_is_not_passed_over_when_its_transaction_commits_late(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.sequencer.SETTLED_SECONDS", 0)
     kind, floor = declare_event(), Floor()
     async with autocommit(database) as connection:
         async with database.transaction() as late:
             await emit(late, kind(number=1))
-            await emit_all(database, kind, 2)
-            floor.note(await sequence_once(connection, floor.value))
-            floor.note(await sequence_once(connection, floor.value))
-            assert floor.value == 0
-        floor.note(turn := await sequence_once(connection, floor.value))
-        assert turn.taken == 1
-        # A transaction in any database of the server keeps the floor down, also one of another test.
-        async with asyncio.timeout(20):
-            while floor.value == 0:
+            for number in range(2, 6):
+                await emit_all(database, kind, number)
                 floor.note(await sequence_once(connection, floor.value))
-        await emit_all(database, kind, 3)
+            assert floor.value == 0
+        turn = await sequence_once(connection, floor.value)
+        assert turn.taken == 1
+        await raise_floor(database, connection, floor)
+        await emit_all(database, kind, 6)
         assert (await sequence_once(connection, floor.value)).taken == 1
+    assert [number for number in await numbers(database) if number != FILLER] == [2, 3, 4, 5, 1, 6]
+
+
+@pytest.mark.commits
+async def test_lower_id_is_not_passed_over_when_its_transaction_began_to_write_last(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number is then above that of every transaction that has ended, and so above their snapshot's."""
+    monkeypatch.setattr("app.jobs.sequencer.SETTLED_SECONDS", 0)
+    kind, floor = declare_event(), Floor()
+    async with autocommit(database) as connection:
+        async with database.transaction() as first:
+            await first.execute(text("SELECT pg_current_xact_id()"))
+            async with database.transaction() as second:
+                await emit(second, kind(number=1))
+                await emit(first, kind(number=2))
+                await first.commit()
+                for _ in range(6):
+                    floor.note(await sequence_once(connection, floor.value))
+                await emit(second, kind(number=3))
+        assert (await sequence_once(connection, floor.value)).taken == 2
     assert await numbers(database) == [2, 1, 3]
 
 
-def test_floor_rises_when_every_transaction_of_a_batch_has_ended() -> None:
+def test_floor_rises_when_every_transaction_of_a_batch_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 50.0
+    monkeypatch.setattr("app.jobs.sequencer.time.monotonic", lambda: now)
     floor = Floor()
     floor.note(Turn(3, 30, 3, 100, 105))
     floor.note(Turn(2, 32, 5, 104, 108))
-    assert floor.value == 0
+    floor.note(Turn(0, None, None, 108, 108))
+    now = 50.6
+    floor.note(Turn(0, None, None, 108, 108))
+    floor.note(Turn(2, 34, 7, 108, 111))
     floor.note(Turn(-1, None, None, None, None))
-    floor.note(Turn(1, 33, 6, 105, 110))
+    floor.note(Turn(1, 35, 8, 110, 113))
+    floor.note(Turn(1, 36, 9, 112, 114))
+    assert floor.value == 0
+    floor.note(Turn(1, 37, 10, 113, 115))
     assert floor.value == 30
-    floor.note(Turn(0, None, None, 110, 110))
-    assert floor.value == 33
+    now = 51.2
+    floor.note(Turn(1, 38, 11, 113, 116))
+    floor.note(Turn(0, None, None, 113, 116))
+    floor.note(Turn(0, None, None, 116, 116))
+    assert floor.value == 37
 
 
 def test_floor_is_left_out_when_two_seconds_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:
