@@ -232,6 +232,46 @@ async def test_late_payment_when_the_stock_is_gone_and_may_follow(
     assert (await client.post(f"{path}/ship", headers=alice.headers, json={})).status_code == 200
 
 
+async def test_pieces_of_an_oversold_order_when_it_is_refunded_before_it_has_them(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona
+) -> None:
+    """Nothing goes back on the shelf that was never taken off it, and nothing is lost once it was taken."""
+    product = await make_product(db, owner=alice, price=1000, stock=3)
+    order = await expired(client, database, alice, product, 3)
+    rival = await place_order(client, alice, product, 3)
+    await db.execute(update(OrderSettings).values(oversold_policy="backorder"))
+    await db.commit()
+    paid = (await pay(client, alice, order["id"], 3000)).json()
+    line = {"item_id": paid["order_items"][0]["id"], "quantity": 1}
+    path, books = f"/api/orders/{order['id']}", {"reference": "VIR 7"}
+    body = {"lines": [line], "restock": True, "reason": "other", **books}
+    refund = await client.post(f"{path}/refunds", headers=alice.headers, json=body)
+    assert (refund.status_code, refund.json()["restock"]) == (201, False)
+    assert (await read(client, alice, order["id"]))["order_items"][0]["restocked_quantity"] == 0
+    await client.post(f"/api/orders/{rival['id']}/cancel", headers=alice.headers, json={})
+    await client.post(f"{path}/release-hold", headers=alice.headers, json={"reason": "They are here."})
+    assert await stock_of(db, product) == (0, 0)
+    await client.post(f"{path}/cancel", headers=alice.headers, json=books)
+    assert await stock_of(db, product) == (3, 0)
+
+
+async def test_pieces_of_an_oversold_order_when_it_is_cancelled(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona
+) -> None:
+    product = await make_product(db, owner=alice, price=1000, stock=2)
+    order = await expired(client, database, alice, product, 2)
+    await place_order(client, alice, product, 1)
+    await db.execute(update(OrderSettings).values(oversold_policy="backorder"))
+    await db.commit()
+    await pay(client, alice, order["id"], 2000)
+    body = {"restock": True, "reference": "VIR 8"}
+    answer = await client.post(f"/api/orders/{order['id']}/cancel", headers=alice.headers, json=body)
+    told = answer.json()
+    assert (told["status"], told["refunds"][0]["restock"]) == ("cancelled", False)
+    assert told["order_items"][0]["restocked_quantity"] == 0
+    assert await stock_of(db, product) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("columns", "amount", "status", "code"),
     [

@@ -14,7 +14,7 @@ from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
 from app.services.orders.events import OrderCancelled, OrderEventKind
 from app.services.orders.refund_plan import RefundPlan
-from app.services.orders.refunding import RefundService, RefundTerms, left_of, told_of
+from app.services.orders.refunding import RefundService, RefundTerms, has_taken_stock, left_of, told_of
 from app.services.orders.states import (
     STATUS_MOVES,
     UNDER_WAY,
@@ -100,7 +100,7 @@ class CancellingService:
         items = await self.desk.orders.items(order.id)
         back = await self._money_back(order, items, body)
         refund_id = uuid7()
-        changes = _changes(items, body.restock, back)
+        changes = _changes(items, body.restock if has_taken_stock(order) else False, back)
         await self.refunds.restock(order, items, changes, refund_id if back else None)
         await self.discounts.release(order.id)
         await self.refunds.count(changes)

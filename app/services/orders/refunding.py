@@ -85,10 +85,11 @@ class RefundService:
         if plan.amount and body.reference is None:
             raise fault("/reference", "reference_required", "Say where the refund is found in the books.")
         by_id = {item.id: item for item in items}
-        changes = [_change(line, by_id[line.item_id], body) for line in plan.lines]
+        may_restock = body.restock and has_taken_stock(order)
+        changes = [_change(line, by_id[line.item_id], body, may_restock) for line in plan.lines]
         refund_id = uuid7()
         await self.restock(order, items, changes, refund_id)
-        terms = RefundTerms(body.reason, body.note, body.reference, body.returned, body.restock)
+        terms = RefundTerms(body.reason, body.note, body.reference, body.returned, may_restock)
         await self.count(changes)
         refund = await self.give_back(order, payment, plan, terms, refund_id)
         events = [told_of(refund)]
@@ -248,14 +249,19 @@ def _settle(order: Order, payment: OrderPayment, amount: int) -> None:
         order.payment_status = "refunded" if is_whole else "partially_refunded"
 
 
-def _change(line: LineRefund, item: OrderItem, body: RefundCreate) -> LineChange:
+def has_taken_stock(order: Order) -> bool:
+    """Whether a paid order has its pieces; one that is held as oversold takes them when the hold ends."""
+    return order.hold_reason != "oversold"
+
+
+def _change(line: LineRefund, item: OrderItem, body: RefundCreate, may_restock: bool) -> LineChange:
     """What a refund of this line counts. A unit that is on the shelf already is not put there twice."""
     return LineChange(
         line.item_id,
         refunded=line.units,
         amount=line.amount,
         returned=line.units if body.returned else 0,
-        restocked=min(line.units, item.quantity - item.restocked_quantity) if body.restock else 0,
+        restocked=min(line.units, item.quantity - item.restocked_quantity) if may_restock else 0,
     )
 
 
