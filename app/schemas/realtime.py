@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.core.paging import PageQuery
-from app.schemas.base import Output, Text, Timestamp
+from app.schemas.base import Output, QueryInt, Text, Timestamp
 
 Types = Annotated[
     Text | None,
@@ -45,8 +45,8 @@ class StreamQuery(ResumeQuery):
 class PollQuery(ResumeQuery):
     """What a poll is asked for."""
 
-    wait: int = Field(0, ge=0, le=25, description="How many seconds to wait for the first event.")
-    limit: int = Field(20, ge=1, le=100, description="Events of one answer.")
+    wait: QueryInt = Field(0, ge=0, le=25, description="How many seconds to wait for the first event.")
+    limit: QueryInt = Field(20, ge=1, le=100, description="Events of one answer.")
 
 
 class Actor(Output):

@@ -3,20 +3,22 @@
 import gzip
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from httpx import ASGITransport, AsyncClient, Response
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 
 from app.core import errors, http
 from app.core.access import public
 from app.core.config import get_settings
 from app.core.paging import PageQuery
 from app.core.requests import StrictRoute
-from app.schemas.base import Input, PathId, Text
+from app.core.routes import api_routes, dependants_of
+from app.schemas.base import Input, PathId, QueryInt, Text
+from app.schemas.orders.query import Bound
 
 router = APIRouter(route_class=StrictRoute, prefix="/things", dependencies=[Depends(public("a test"))])
 
@@ -186,6 +188,31 @@ async def test_path_id_when_it_is_canonical(things: AsyncClient) -> None:
 )
 async def test_path_id_is_404_when_it_is_written_otherwise(things: AsyncClient, path_id: str) -> None:
     assert told(await things.get(f"/things/{path_id}")) == (404, "not_found")
+
+
+def integers(route: RouteContext) -> set[tuple[Any, str]]:
+    """The integers among what a route takes in its query: their model, and their name."""
+    found = set()
+    for dependant in (route.dependant, *dependants_of(route)):
+        for parameter in dependant.query_params:
+            model = parameter.field_info.annotation
+            assert not {int} & {model, *get_args(model)}, f"{route.path}: make {parameter.name} a QueryInt"
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                for name, field in model.model_fields.items():
+                    if {int, Bound, QueryInt} & {field.annotation, *get_args(field.annotation)}:
+                        found.add((model, field.alias or name))
+    return found
+
+
+def test_every_integer_of_a_query_is_plain(application: FastAPI) -> None:
+    found = set().union(*(integers(route) for route in api_routes(application)))
+    assert len(found) > 10
+    for model, name in found:
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate({name: "+1"})
+        assert (name,) in [fault["loc"] for fault in caught.value.errors()], (
+            f"make {model.__name__}.{name} a QueryInt"
+        )
 
 
 def test_every_route_reads_strictly(application: FastAPI) -> None:

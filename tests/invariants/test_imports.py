@@ -148,6 +148,7 @@ RULES = (
         {
             "app/core/errors.py": "Its handler renders what the framework's own router refuses.",
             "app/core/http.py": "FastAPI passes on this alone while it reads a body that is too large.",
+            "app/core/requests.py": "The same, for a body in an encoding that is not read.",
         },
     ),
     Rule(

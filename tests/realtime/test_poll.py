@@ -113,6 +113,8 @@ async def test_poll_is_refused_when_its_query_is_wrong(http: AsyncClient, alice:
     wrong: list[tuple[dict[str, Any], int]] = [
         ({"wait": 26}, 422),
         ({"limit": 101}, 422),
+        ({"wait": "+1"}, 422),
+        ({"limit": [1, 2]}, 422),
         ({"types": "nothing"}, 422),
         ({"topics": "ticket:1"}, 404),
         ({"last_event_id": "x"}, 422),
