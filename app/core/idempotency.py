@@ -2,7 +2,8 @@
 
 The record is written in the transaction of the change. So that it can hold the answer, the request's session
 does not commit by itself: it hands its transaction to this layer, which adds the record, commits, and lets
-the answer start.
+the answer start. A handler that gives the transaction up (`rollback`), as before it hashes a password, loses
+the claim with it; the session's next transaction begins by taking it again.
 """
 
 import hashlib
@@ -14,11 +15,24 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import FastAPI, Request, Response
-from sqlalchemy import BigInteger, Integer, LargeBinary, cast, func, literal, select, true
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    LargeBinary,
+    Row,
+    Select,
+    cast,
+    event,
+    func,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, SessionTransaction, mapped_column
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import clock, errors
@@ -72,6 +86,7 @@ class Claim:
         self.digest = hashlib.sha256(scope["query_string"])
         self.session: AsyncSession | None = None
         self._commit: Commit | None = None
+        self._sent = b""
         self._fingerprint = b""
         self._owner_hash = b""
         self._organization_id: UUID | None = None
@@ -83,16 +98,26 @@ class Claim:
                 "idempotency_key_invalid", "`Idempotency-Key` has 1 to 255 visible characters."
             )
         # Keyed: a body may hold a password, and a bare digest of it could be guessed from a stolen copy.
-        sent = self.digest.digest()
-        self._fingerprint = mac(key_ring(), "idempotency", sent)
+        self._sent = self.digest.digest()
+        self._fingerprint = mac(key_ring(), "idempotency", self._sent)
         self._owner_hash = hashlib.sha256(self._owner().encode()).digest()
+        self._judge((await session.execute(self._question())).one())
+        event.listen(session.sync_session, "after_begin", self._take_again)
+
+    def _take_again(self, _: Session, transaction: SessionTransaction, connection: Connection) -> None:
+        """Claim anew at the start of a transaction, because the lock ended with the one before."""
+        if not transaction.nested:
+            self._judge(connection.execute(self._question()).one())
+
+    def _question(self) -> Select[Any]:
+        """Whether this is the only request with the key, and what an earlier one was answered."""
         key_hash = self._key_hash()
         lock = int.from_bytes(hashlib.sha256(self._owner_hash + key_hash).digest()[:8], signed=True)
         one = select(
             func.pg_try_advisory_xact_lock(cast(literal(lock), BigInteger)).label("is_first")
         ).subquery()
         record = IdempotencyRecord.__table__
-        statement = select(
+        return select(
             one.c.is_first, record.c.fingerprint, record.c.status, record.c.headers, record.c.body
         ).select_from(
             one.outerjoin(
@@ -103,9 +128,10 @@ class Claim:
                 & (record.c.expires_at > clock.now()),
             )
         )
-        found = (await session.execute(statement)).one()
+
+    def _judge(self, found: Row[Any]) -> None:
         if found.fingerprint is not None:
-            if not mac_matches(key_ring(), "idempotency", sent, found.fingerprint):
+            if not mac_matches(key_ring(), "idempotency", self._sent, found.fingerprint):
                 raise errors.Invalid(
                     "idempotency_key_reused",
                     "This `Idempotency-Key` belongs to another request; use a new one.",
@@ -240,7 +266,12 @@ class IdempotencyMiddleware:
                 and errors.constraint_name(error) == "idempotency_records_pkey"
             ):
                 refusal = still_running()
-            answer = await errors.handle(Request(claim.scope), refusal)
+            request = Request(claim.scope)
+            answer: Response = (
+                await _send_again(request, refusal)
+                if isinstance(refusal, Replay)
+                else await errors.handle(request, refusal)
+            )
             await answer(claim.scope, receive, send)
             return
         for message in held:

@@ -6,12 +6,13 @@ import json
 from datetime import timedelta
 
 import pytest
-from httpx import AsyncClient
+from fastapi import FastAPI, Request
+from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import func, select
 
-from app.core import clock
+from app.core import clock, errors, idempotency
 from app.core.crypto import key_ring, mac_matches
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession, Unscoped
 from app.core.idempotency import IdempotencyRecord, mask
 from app.models.products import Product
 from tests.support.personas import Persona, make_colleague
@@ -116,6 +117,39 @@ async def test_fifty_at_once_when_the_key_is_one(client: AsyncClient, db: System
     assert {answer.json()["code"] for answer in waiting} <= {"idempotency_in_progress"}
     assert all(answer.headers["retry-after"] == "1" for answer in waiting)
     assert await products_of(db, alice) == 1
+
+
+@pytest.mark.commits
+async def test_claim_when_transactions_were_given_up_is_taken_again(database: Database):
+    gates = {name: asyncio.Event() for name in ("first", "second")}
+    is_waiting = {name: asyncio.Event() for name in gates}
+    service = FastAPI()
+    service.state.database = database
+    idempotency.install(service)
+    errors.install(service)
+
+    @service.post("/{path:path}")
+    async def wait(session: Unscoped, request: Request) -> str:
+        await session.rollback()
+        name = request.headers["x-name"]
+        is_waiting[name].set()
+        await gates[name].wait()
+        return name
+
+    async def post(name: str) -> Response:
+        return await http.post("/", headers={"X-Name": name, "Idempotency-Key": "one"})
+
+    async with AsyncClient(transport=ASGITransport(app=service), base_url="http://api.luneo.test") as http:
+        first = asyncio.create_task(post("first"))
+        second = asyncio.create_task(post("second"))
+        async with asyncio.timeout(10):
+            for waits in is_waiting.values():
+                await waits.wait()
+        assert database.engine.pool.checkedout() == 0
+        for gate, task in zip(gates.values(), (first, second), strict=True):
+            gate.set()
+            assert (await task).json() == "first"
+    assert second.result().headers["idempotency-replayed"] == "true"
 
 
 def test_mask_when_secrets_stand_anywhere_in_the_answer():
