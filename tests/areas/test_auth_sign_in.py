@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 from httpx import AsyncClient
 from passlib.hash import bcrypt
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import SystemSession
-from app.models.auth import Password, UserSession
+from app.models.auth import Password, SignInThrottle, UserSession
 from app.models.team import Organization, TeamMember
 from tests.factories.accounts import make_member, make_organization, make_session, make_user
 from tests.support.accounts import (
@@ -275,6 +275,29 @@ async def test_organization_when_there_was_none_before(client: AsyncClient, db: 
     team = await make_organization(db)
     await make_member(db, team, "viewer", user=user)
     assert await enter(client) == str(home)
+
+
+async def test_organization_when_the_personal_one_is_gone(client: AsyncClient, db: SystemSession) -> None:
+    user = await make_user(db, email=EMAIL, password=PASSWORD)
+    await db.execute(update(Organization).values(deleted_at=clock.now()))
+    team = await make_organization(db)
+    await make_member(db, team, "viewer", user=user)
+    assert await enter(client) == str(team.id)
+
+
+async def test_sign_in_when_no_organization_can_be_entered(client: AsyncClient, db: SystemSession) -> None:
+    user = await make_user(db, email=EMAIL, password=PASSWORD)
+    await db.execute(update(Organization).values(deleted_at=clock.now()))
+    team = await make_organization(db)
+    await make_member(db, team, "viewer", user=user, status="suspended")
+    await sign_in(client, EMAIL, WRONG)
+    answer = await sign_in(client, EMAIL)
+    assert (answer.status_code, answer.json()["code"]) == (403, "no_organization")
+    assert await db.scalar(select(func.count()).select_from(UserSession)) == 0
+    assert await db.scalar(select(func.count()).select_from(SignInThrottle)) == 0
+    refused = await events(db, "auth.sign_in_failed")
+    assert [event["reason"] for event in refused] == ["invalid_credentials", "no_organization"]
+    assert (await sign_in(client, EMAIL, WRONG)).status_code == 401
 
 
 @pytest.mark.parametrize(

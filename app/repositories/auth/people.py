@@ -132,7 +132,10 @@ class PeopleRepository(Repository[User]):
         return (await self.session.execute(statement)).one_or_none()
 
     async def home(self, user_id: UUID, last_id: UUID | None, *, aal: int) -> UUID | None:
-        """Where a new session begins: the last organisation if it can be entered, else the personal one."""
+        """Where a new session begins: the last organisation if it can be entered, else the personal one.
+
+        A person whose personal one is gone begins in the oldest membership that can be entered; None without.
+        """
         can_enter = and_(
             TeamMember.status == "active",
             TeamMember.must_use_sso.is_(False),
@@ -144,8 +147,8 @@ class PeopleRepository(Repository[User]):
             select(Organization.id)
             .join(TeamMember, TeamMember.organization_id == Organization.id)
             .where(TeamMember.user_id == user_id, Organization.deleted_at.is_(None))
-            .where(or_(is_last, is_personal))
-            .order_by(func.coalesce(is_last, False).desc())
+            .where(or_(is_personal, can_enter))
+            .order_by(func.coalesce(is_last, False).desc(), is_personal.desc(), TeamMember.joined_at)
             .limit(1)
         )
         found: UUID | None = await self.session.scalar(statement)

@@ -17,7 +17,7 @@ from app.repositories.auth import PeopleRepository, SessionCard, SessionReposito
 from app.schemas.auth import SessionOpened, SignedInOrganization, SignedInUser
 from app.services.auth.events import SignedIn
 from app.services.auth.mails import seen
-from app.services.auth.refusals import invalid_credentials, unusable
+from app.services.auth.refusals import invalid_credentials, no_organization, unusable
 
 SESSION_KEY_BYTES = 32
 
@@ -39,8 +39,8 @@ async def open_session(
     """Open a session for a proved first factor, in the caller's transaction; the tokens that belong to it.
 
     The account is locked and judged again, because it may have changed since the proof: 403 when it may not
-    be entered, 401 when the password was changed meanwhile. Every way to sign in ends here, so a second
-    factor is asked between that judgement and the new row.
+    be entered or has no organisation to begin in, 401 when the password was changed meanwhile. Every way to
+    sign in ends here, so a second factor is asked between that judgement and the new row.
     """
     people = PeopleRepository(session)
     user = await people.get(factor.user_id, lock=True)
@@ -113,7 +113,7 @@ def _context(session_id: UUID) -> str:
 async def _home(people: PeopleRepository, user: User) -> UUID:
     organization_id = await people.home(user.id, user.last_organization_id, aal=1)
     if organization_id is None:
-        raise RuntimeError("a person without a personal organisation")
+        raise no_organization()
     return organization_id
 
 

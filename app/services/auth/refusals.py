@@ -38,6 +38,14 @@ def unusable(user: User) -> AppError | None:
     return None
 
 
+def no_organization() -> Forbidden:
+    """403 for a person who has nothing to enter: every organisation of theirs is gone or shut to them."""
+    return Forbidden(
+        "no_organization",
+        "Your account has no organisation that it can enter; ask for an invitation, or contact support.",
+    )
+
+
 def token_invalid() -> BadRequest:
     """400 for a token or code that is none of ours."""
     return BadRequest("token_invalid", "This link or code is not valid; ask for a new one.")

@@ -9,6 +9,7 @@ from fastapi import Depends
 from app.core import clock
 from app.core.database import DatabaseOf, Unscoped
 from app.core.devices import CallingDevice
+from app.core.errors import Forbidden
 from app.core.mail_addresses import parse_address
 from app.core.passwords import verify_password
 from app.models.auth import SignInThrottle
@@ -49,6 +50,7 @@ class SignInService:
         401 `invalid_credentials`, 429 `too_many_attempts` while the address is locked, 403 for an account
         that may not be entered, which is told only after the right password.
         """
+        await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         now = clock.now()
         canonical = parse_address(body.email).canonical
         async with one_at_a_time(throttle_key(canonical)):
@@ -67,16 +69,20 @@ class SignInService:
                     reason="invalid_credentials",
                 )
                 raise invalid_credentials()
-            if (refusal := unusable(found.user)) is not None:
-                await record_refusal(
-                    self.session,
-                    self.database,
-                    attempt.key,
-                    user_id=found.user.id,
-                    reason=refusal.code,
-                )
-                raise refusal
-            return await self._open(body, attempt.key, found, verified.new_hash, now)
+            refusal = unusable(found.user)
+            if refusal is None:
+                try:
+                    return await self._open(body, attempt.key, found, verified.new_hash, now)
+                except Forbidden as error:
+                    refusal = error
+            await record_refusal(
+                self.session,
+                self.database,
+                attempt.key,
+                user_id=found.user.id,
+                reason=refusal.code,
+            )
+            raise refusal
 
     async def _look(self, canonical: str, now: datetime) -> _Attempt:
         async with self.database.system(autocommit=True) as session:
