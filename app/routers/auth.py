@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse
 from app.core.access import Principal, allow, authenticate, public
 from app.core.errors import problems
 from app.core.limits import limited
+from app.core.requests import StrictRoute
 from app.schemas.auth import (
     Address,
     Confirm,
@@ -26,6 +27,7 @@ from app.schemas.auth import (
 )
 from app.services.auth.confirmation import Confirmations, confirmation_page
 from app.services.auth.refreshing import Refreshing
+from app.services.auth.resending import Resending
 from app.services.auth.sessions import Sessions, providers
 from app.services.auth.sign_in import SignIns
 from app.services.auth.sign_out import SignOuts, SignOutScope
@@ -34,8 +36,8 @@ from app.services.auth.step_up import StepUps
 
 NO_STORE = {"Cache-Control": "no-store"}
 
-router = APIRouter(prefix="/api/auth", tags=["auth"])
-alias_router = APIRouter(prefix="/api", tags=["auth"])
+router = APIRouter(route_class=StrictRoute, prefix="/api/auth", tags=["auth"])
+alias_router = APIRouter(route_class=StrictRoute, prefix="/api", tags=["auth"])
 
 Anybody = Annotated[None, Depends(public("whoever is not signed in yet comes here"))]
 Mailed = Annotated[None, Depends(public("whoever holds the mail may come from any browser"))]
@@ -46,7 +48,10 @@ SIGNUP_LIMIT = Depends(limited("signup_ip", by="address", is_sign_in=True))
 MAIL_LIMIT = Depends(limited("mail_ip", by="address"))
 STEP_UP_LIMIT = Depends(limited("step_up", by="principal", is_sign_in=True))
 
-UNUSABLE = ["email_not_confirmed", "account_suspended", "erasure_pending"]
+UNUSABLE = ["email_not_confirmed", "account_suspended", "erasure_pending", "no_organization"]
+TOKEN_REFUSED = [
+    "unauthenticated", "access_token_expired", "access_token_invalid", "session_expired", "session_revoked",
+]  # fmt: skip
 TOKEN_PROBLEMS = problems({400: ["token_invalid"], 410: ["token_used", "token_expired"]})
 
 LinkToken = Annotated[str | None, Query(max_length=1024, description="The token of the mail.")]
@@ -112,25 +117,31 @@ async def confirm_email(_: Mailed, confirmations: Confirmations, body: Confirm) 
 
 
 @router.post("/resend-confirmation", status_code=202, dependencies=[MAIL_LIMIT])
-async def resend_confirmation(_: Anybody, confirmations: Confirmations, body: Address) -> ConfirmationSent:
+async def resend_confirmation(_: Anybody, resending: Resending, body: Address) -> ConfirmationSent:
     """Mail the confirmation again.
 
     The answer is the same for every address; the older link does not work any more.
     """
-    await confirmations.send_again(body.email)
+    await resending.send_again(body.email)
     return ConfirmationSent()
 
 
-@alias_router.post("/send-verification-email", status_code=202, deprecated=True, dependencies=[MAIL_LIMIT])
+@alias_router.post(
+    "/send-verification-email",
+    status_code=202,
+    deprecated=True,
+    dependencies=[MAIL_LIMIT],
+    responses=problems({401: TOKEN_REFUSED}),
+)
 async def send_verification_email_alias(
-    _: Anybody, request: Request, confirmations: Confirmations, body: Address | None = None
+    _: Anybody, request: Request, resending: Resending, body: Address | None = None
 ) -> ConfirmationSent:
     """Mail the confirmation again: to the given address, or without a body to the caller's own."""
     if body is not None:
-        await confirmations.send_again(body.email)
+        await resending.send_again(body.email)
     else:
         principal = await authenticate(request, allow())
-        await confirmations.send_again_to(principal)
+        await resending.send_again_to(principal)
     return ConfirmationSent()
 
 

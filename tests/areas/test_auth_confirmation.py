@@ -1,18 +1,18 @@
-"""Confirmation of addresses: by link, by code, from the browser that signed up, and the mail again."""
+"""Confirmation of addresses: by link, by code, from the browser that signed up."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.core import clock
 from app.core.crypto import AUTH_CODE_PREFIX, EMAIL_TOKEN_PREFIX, derive_token, key_ring
 from app.core.database import SystemSession
 from app.core.ids import uuid7
-from app.models.auth import OneTimeToken, UserSession
-from tests.factories.accounts import make_user
+from app.models.auth import UserSession
+from app.models.team import Organization
 from tests.support.accounts import (
     DEVICE_KEY,
     another,
@@ -27,7 +27,6 @@ from tests.support.accounts import (
     sign_in,
     sign_up,
 )
-from tests.support.personas import Persona
 
 EMAIL = "camille@maison.example"
 
@@ -232,64 +231,17 @@ async def test_confirm_when_the_body_is_wrong(client: AsyncClient, db: SystemSes
     assert (await open_token(db, user)).attempt_count == 0
 
 
-async def resend(client: AsyncClient, email: str) -> None:
-    answer = await client.post("/api/auth/resend-confirmation", json={"email": email})
-    assert (answer.status_code, answer.json()) == (202, {"status": "confirmation_sent"})
-    assert answer.headers["cache-control"] == "no-store"
-
-
-async def test_resend_when_the_account_is_open(client: AsyncClient, db: SystemSession) -> None:
+async def test_session_when_no_organisation_is_left(client: AsyncClient, db: SystemSession) -> None:
     verifier, challenge = pkce()
     await sign_up(client, EMAIL, code_challenge=challenge)
-    older = await link_token(db, EMAIL)
-    await resend(client, EMAIL.upper())
-    assert (await confirm(client, token=older))[1]["code"] == "token_used"
-    newer = await link_token(db, EMAIL)
-    assert len(await events(db, "auth.confirmation_requested")) == 2
-    answer = await confirm(client, token=newer, code_verifier=verifier)
-    assert answer[1]["session"]["user"]["email"] == EMAIL
-
-
-async def test_resend_when_there_is_nothing_to_confirm(client: AsyncClient, db: SystemSession) -> None:
-    await make_user(db, email=EMAIL)
-    suspended = await make_user(db, email="gone@maison.example", confirmed=False)
-    suspended.status = "suspended"
+    token = await link_token(db, EMAIL)
+    await db.execute(update(Organization).values(deleted_at=clock.now()))
     await db.commit()
-    for email in (EMAIL, "gone@maison.example", "nobody@maison.example"):
-        await resend(client, email)
-    assert await db.scalar(select(func.count()).select_from(OneTimeToken)) == 0
-    assert await events(db, "auth.confirmation_requested") == []
-
-
-async def test_resend_when_the_address_had_its_share(client: AsyncClient, db: SystemSession) -> None:
-    await make_user(db, email=EMAIL, confirmed=False)
-    for _ in range(5):
-        await resend(client, EMAIL)
-    assert len(await events(db, "auth.confirmation_requested")) == 3
-
-
-async def test_alias_when_a_body_names_the_address(client: AsyncClient, db: SystemSession) -> None:
-    await make_user(db, email=EMAIL, confirmed=False)
-    answer = await client.post("/api/send-verification-email", json={"email": EMAIL})
-    assert answer.status_code == 202
-    assert len(await events(db, "auth.confirmation_requested")) == 1
-
-
-async def test_alias_when_the_caller_means_their_own_address(
-    client: AsyncClient, db: SystemSession, alice: Persona
-) -> None:
-    user = await person(db, alice.email)
+    answer = await confirm(client, token=token, code_verifier=verifier)
+    assert answer == (200, {"status": "confirmed", "session": None})
+    user = await person(db, EMAIL)
     assert user is not None
-    user.email_confirmed_at = None
-    await db.commit()
-    answer = await client.post("/api/send-verification-email", headers=alice.headers)
-    assert answer.status_code == 202
-    assert await events(db, "auth.confirmation_requested") == [{"user_id": str(alice.user_id)}]
-
-
-async def test_alias_when_it_names_nobody(client: AsyncClient) -> None:
-    answer = await client.post("/api/send-verification-email")
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert user.email_confirmed_at is not None
 
 
 async def test_device_key_when_it_is_malformed(client: AsyncClient, db: SystemSession) -> None:

@@ -21,6 +21,7 @@ TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 
 TYPES = {
     "auth.confirmation_requested",
+    "auth.confirmation_resend_requested",
     "auth.locked",
     "auth.sign_in_failed",
     "auth.signed_in",

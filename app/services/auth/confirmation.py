@@ -1,4 +1,4 @@
-"""Owns the confirmation of addresses: by link, by code, and sending the mail again."""
+"""Owns the confirmation of addresses, by link and by code."""
 
 from datetime import datetime
 from typing import Annotated
@@ -7,18 +7,16 @@ from uuid import UUID
 from fastapi import Depends
 
 from app.core import clock
-from app.core.access import Principal
 from app.core.config import get_settings
 from app.core.database import DatabaseOf, Unscoped
 from app.core.devices import CallingDevice
-from app.core.errors import Gone
+from app.core.errors import Forbidden, Gone
 from app.core.events import emit
 from app.core.mail_addresses import parse_address
 from app.models.auth import OneTimeToken, User
 from app.repositories.auth import OneTimeTokenRepository, PeopleRepository
 from app.schemas.auth import Confirm, Confirmed, SessionOpened
 from app.services.auth.events import EmailConfirmed
-from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import (
     EMAIL_CONFIRM,
     judge_code,
@@ -28,7 +26,6 @@ from app.services.auth.one_time_tokens import (
 )
 from app.services.auth.opening import FirstFactor, open_session
 from app.services.auth.refusals import token_invalid
-from app.services.auth.signup import request_confirmation
 
 
 def confirmation_page(token: str | None) -> str:
@@ -42,13 +39,10 @@ def confirmation_page(token: str | None) -> str:
 class ConfirmationService:
     """Confirms addresses."""
 
-    def __init__(
-        self, session: Unscoped, database: DatabaseOf, device: CallingDevice, mails: MailLimits
-    ) -> None:
+    def __init__(self, session: Unscoped, database: DatabaseOf, device: CallingDevice) -> None:
         self.session = session
         self.database = database
         self.device = device
-        self.mails = mails
 
     async def confirm(self, body: Confirm) -> Confirmed:
         """Use the token up and confirm its address; the verifier of the sign-up opens a session, too.
@@ -66,26 +60,6 @@ class ConfirmationService:
             return await self._use(identifier, None, now)
         except Gone:
             raise token_invalid() from None
-
-    async def send_again(self, email: str) -> None:
-        """Mail a new link to an account that is not confirmed yet; to nobody else."""
-        canonical = parse_address(email).canonical
-        if not await self.mails.allows(canonical):
-            return
-        user = await PeopleRepository(self.session).by_address(canonical, lock=True)
-        if user is None or user.email_confirmed_at is not None or user.status != "active":
-            return
-        tokens = OneTimeTokenRepository(self.session)
-        # Whoever signed up keeps the verifier, so the new link still belongs to it.
-        challenge = await tokens.newest_challenge(EMAIL_CONFIRM, str(user.id))
-        await request_confirmation(self.session, user, clock.now(), code_challenge=challenge)
-
-    async def send_again_to(self, principal: Principal) -> None:
-        """The same for a signed-in person's own address."""
-        assert principal.user_id is not None  # noqa: S101 - a session is a person's
-        user = await PeopleRepository(self.session).get(principal.user_id)
-        if user is not None:
-            await self.send_again(user.email)
 
     async def _use(self, identifier: UUID, code_verifier: str | None, now: datetime) -> Confirmed:
         tokens = OneTimeTokenRepository(self.session)
@@ -105,13 +79,19 @@ class ConfirmationService:
     async def _open(
         self, user: User, token: OneTimeToken, code_verifier: str | None, now: datetime
     ) -> SessionOpened | None:
-        """A session for the browser that signed up; nobody else has the verifier."""
+        """A session for the browser that signed up; nobody else has the verifier.
+
+        The address is confirmed, whatever else keeps the person out.
+        """
         if code_verifier is None or not verifier_fits(code_verifier, token.code_challenge):
             return None
         if user.status != "active":
             return None
         factor = FirstFactor(user_id=user.id, method="magic_link", amr=("otp",))
-        return await open_session(self.session, factor, self.device, now)
+        try:
+            return await open_session(self.session, factor, self.device, now)
+        except Forbidden:
+            return None
 
 
 Confirmations = Annotated[ConfirmationService, Depends()]

@@ -48,6 +48,20 @@ class ConfirmationRequested(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfirmationResendRequested(Event):
+    """Somebody asked for another confirmation of an address; private: `canonical`, `is_allowed`.
+
+    It is emitted for every address, and its payload is empty, so that neither the answer's time nor the log
+    tells whether anybody has the address.
+    """
+
+    type: ClassVar[str] = "auth.confirmation_resend_requested"
+    description: ClassVar[str] = "Another mail to confirm an address was asked for."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("confirmation",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmailConfirmed(Event):
     """The address of an account was proved for the first time."""
 
