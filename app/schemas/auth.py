@@ -1,27 +1,24 @@
 """What the routes of authentication take and answer."""
 
-import unicodedata
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from app.core.mail_addresses import MailAddressText
-from app.schemas.base import Input, Output, Timestamp
+from app.schemas.base import Input, Line, Output, Timestamp
 
 LONGEST_PASSWORD_TEXT = 1024
 """Longer text is no password of anybody; what is too long for a new one is said by the password rules."""
 
 
-def _one_line(value: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in value):
-        raise ValueError("control characters and line breaks are not allowed")
-    return value
+def _null_if_blank(value: str) -> str | None:
+    return value or None
 
 
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120), AfterValidator(_one_line)
-]
+Name = Annotated[Line, Field(max_length=120), AfterValidator(_null_if_blank)]
+"""What people call themselves or their company: a line, null when it is blank."""
+
 PasswordText = Annotated[str, Field(max_length=LONGEST_PASSWORD_TEXT)]
 TokenText = Annotated[str, Field(min_length=1, max_length=1024)]
 Code = Annotated[str, Field(pattern=r"^[0-9]{6}$", description="The 6 digits of the mail.")]

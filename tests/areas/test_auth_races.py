@@ -7,12 +7,14 @@ from collections.abc import Awaitable
 import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import func, select
+from sqlalchemy.event import listen
 
+from app.core import passwords
 from app.core.database import Database, SystemSession
 from app.models.auth import OneTimeToken, Password, SignInThrottle, User, UserSession
 from app.models.settings import Profile
 from app.models.team import Organization, TeamMember
-from tests.factories.accounts import make_session, make_user, refresh_token_of
+from tests.factories.accounts import access_token_of, make_session, make_user, refresh_token_of
 from tests.support.accounts import (
     DEVICE_KEY,
     PASSWORD,
@@ -206,6 +208,46 @@ async def test_sign_in_when_it_is_repeated_by_its_key(client: AsyncClient, db: S
     assert (again.json()["access_token"], again.json()["refresh_token"]) == (None, None)
     await db.commit()
     assert await count(db, UserSession) == 1
+
+
+async def test_sign_in_when_ten_carry_one_key(client: AsyncClient, db: SystemSession) -> None:
+    await make_user(db, email=EMAIL, password=PASSWORD)
+    headers = {"Idempotency-Key": "one-and-the-same", **device()}
+    body = {"email": EMAIL, "password": PASSWORD}
+    answers = await together([client.post("/api/auth/login", json=body, headers=headers) for _ in range(10)])
+    found = codes(answers)
+    assert found["200"] >= 1
+    assert found["200"] + found["idempotency_in_progress"] == 10
+    assert len({answer.json()["session_id"] for answer in answers if answer.status_code == 200}) == 1
+    assert await count(db, UserSession) == 1
+
+
+@pytest.mark.parametrize("path", ["login", "signup", "step-up"])
+async def test_transaction_when_a_password_is_hashed(
+    client: AsyncClient, db: SystemSession, database: Database, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    user = await make_user(db, email=EMAIL, password=PASSWORD)
+    token = access_token_of(await make_session(db, user))
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one-and-the-same"}
+    body = {"password": PASSWORD} if path == "step-up" else {"email": EMAIL, "password": PASSWORD}
+    await db.close()
+    is_open: list[int] = []
+    engine = database.engine.sync_engine
+    listen(engine, "begin", lambda _: is_open.append(1))
+    for end in ("commit", "rollback"):
+        listen(engine, end, lambda _: is_open.pop())
+    seen: list[int] = []
+    for name in ("hash", "verify", "verify_and_update"):
+        real = getattr(passwords._context, name)
+
+        def counting(*arguments, _real=real):
+            seen.append(len(is_open))
+            return _real(*arguments)
+
+        monkeypatch.setattr(passwords._context, name, counting)
+    answer = await client.post(f"/api/auth/{path}", json=body, headers=headers)
+    assert answer.status_code in (200, 202)
+    assert set(seen) == {0}
 
 
 async def test_sign_out_when_a_refresh_runs(client: AsyncClient, db: SystemSession) -> None:

@@ -42,27 +42,30 @@ class SignUpService:
         """
         if get_settings().signups != "open":
             raise Forbidden("signup_closed", "This service does not take new accounts at the moment.")
+        await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         address = parse_address(body.email)
         refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
         is_known = await self._is_known(address.canonical)
         is_allowed = not is_known or await self.mails.allows(address.canonical)
         is_mailed = is_known and await self.mails.allows_notice(address.canonical)
         hashed = await hash_password(body.password)
-        if is_allowed:
-            await self._write(body, address, hashed, is_mailed=is_mailed)
+        await self._write(body, address, hashed, is_allowed=is_allowed, is_mailed=is_allowed and is_mailed)
         return ConfirmationSent()
 
     async def _is_known(self, canonical: str) -> bool:
         async with self.database.system(autocommit=True) as session:
             return await PeopleRepository(session).by_address(canonical) is not None
 
-    async def _write(self, body: SignUp, address: MailAddress, hashed: str, *, is_mailed: bool) -> None:
+    async def _write(
+        self, body: SignUp, address: MailAddress, hashed: str, *, is_allowed: bool, is_mailed: bool
+    ) -> None:
         now = clock.now()
         people = PeopleRepository(self.session)
         is_new = await people.insert(uuid7(), email=address.address, canonical=address.canonical, now=now)
         user = await people.by_address(address.canonical, lock=True)
         assert user is not None  # noqa: S101 - inserted just now, or the row that stood in the way
-        if user.email_confirmed_at is not None or user.status != "active":
+        is_shut = user.email_confirmed_at is not None or user.status != "active"
+        if is_shut or not (is_new or is_allowed):
             await self._rehearse(people, body, hashed, now)
             await emit(self.session, SignupRepeated(user_id=user.id), private={"is_mailed": is_mailed})
             return

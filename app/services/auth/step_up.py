@@ -41,6 +41,7 @@ class StepUpService:
 
         401 `invalid_credentials`, 409 `second_factor_required` for an account that has one, 429 while locked.
         """
+        await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         now = clock.now()
         user_id, session_id = self.principal.user_id, self.principal.session_id
         assert user_id is not None  # noqa: S101 - the route is for signed-in people
