@@ -7,18 +7,39 @@ odd case.
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext
 from starlette.convertors import StringConvertor
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import method_not_allowed
+from app.core.plans import Plan, plan_of
 from app.core.routes import api_routes, dependants_of
 
 Call = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A route as it is run: the names of its ids in order, and its plan if it has one."""
+
+    route: BaseRoute
+    endpoint: Callable[..., Any]
+    app: ASGIApp
+    names: tuple[str, ...]
+    plan: Plan | None
+
+    def enter(self, scope: Scope, values: list[str]) -> None:
+        """Write into the scope what the framework's router would."""
+        scope["router"] = scope["app"].router
+        scope["route"] = self.route
+        scope["endpoint"] = self.endpoint
+        scope["path_params"] = dict(zip(self.names, values, strict=True))
 
 
 class _Node:
@@ -29,7 +50,7 @@ class _Node:
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
         self.parameter: _Node | None = None
-        self.ends: dict[str, RouteContext] = {}
+        self.ends: dict[str, Entry] = {}
 
 
 class RouteIndex:
@@ -45,7 +66,7 @@ class RouteIndex:
             if all(type(kind) is StringConvertor for kind in route.param_convertors.values()):
                 self._add(route)
 
-    def find(self, path: str) -> tuple[dict[str, RouteContext], list[str]] | None:
+    def find(self, path: str) -> tuple[dict[str, Entry], list[str]] | None:
         """The routes of an address by method, and the values of its ids in order; None without any."""
         return next(_ends(self._root, path.split("/"), 0, []), None)
 
@@ -59,13 +80,21 @@ class RouteIndex:
                 return
             else:
                 node = node.literals.setdefault(segment, _Node())
+        plan = plan_of(route)
+        entry = Entry(
+            route.original_route,
+            cast("Call", route.endpoint),
+            route.app,
+            tuple(route.param_convertors),
+            plan,
+        )
         for method in route.methods or ():
-            node.ends.setdefault(method, route)
+            node.ends.setdefault(method, entry)
 
 
 def _ends(
     node: _Node, segments: list[str], depth: int, values: list[str]
-) -> Iterator[tuple[dict[str, RouteContext], list[str]]]:
+) -> Iterator[tuple[dict[str, Entry], list[str]]]:
     """Every way through the tree, the more literal ones first."""
     if depth == len(segments):
         if node.ends:
@@ -77,6 +106,23 @@ def _ends(
         yield from _ends(following, segments, depth + 1, values)
     if node.parameter is not None and segment:
         yield from _ends(node.parameter, segments, depth + 1, [*values, segment])
+
+
+class ReadLayer:
+    """Answers what has a plan, and leaves the rest to the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
+            found = scope["app"].state.route_index.find(scope["path"])
+            entry = found[0].get("GET") if found is not None else None
+            if entry is not None and entry.plan is not None:
+                entry.enter(scope, found[1])
+                await entry.plan.answer(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class Dispatcher:
@@ -98,12 +144,9 @@ class Dispatcher:
         by_method, values = found
         route = by_method.get(scope["method"])
         if route is None:
-            scope["route"] = next(iter(by_method.values())).original_route
+            scope["route"] = next(iter(by_method.values())).route
             raise method_not_allowed()
-        scope["router"] = scope["app"].router
-        scope["route"] = route.original_route
-        scope["endpoint"] = route.endpoint
-        scope["path_params"] = dict(zip(route.param_convertors, values, strict=True))
+        route.enter(scope, values)
         await route.app(scope, receive, send)
 
 
@@ -113,7 +156,8 @@ def install(app: FastAPI) -> None:
     for route in api_routes(app):
         for dependant in dependants_of(route):
             _keep_on_loop(dependant, wrapped)
-    app.router.middleware_stack = Dispatcher(app.router.middleware_stack, RouteIndex(app))
+    index = app.state.route_index = RouteIndex(app)
+    app.router.middleware_stack = Dispatcher(app.router.middleware_stack, index)
 
 
 def _keep_on_loop(dependant: Dependant, wrapped: dict[Call, Call]) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import errors
 from app.core.config import Settings
+from app.core.dispatch import ReadLayer
 from app.core.limits import limit_headers
 from app.core.limits.routes import STATES
 from app.core.logging import current_request
@@ -283,6 +284,7 @@ def body_up_to(limit: int) -> Callable[[Request], Awaitable[None]]:
 def install(app: FastAPI, settings: Settings) -> None:
     """Put the layers around the application; the last one added is the outermost."""
     app.add_middleware(BodyLimitLayer)
+    app.add_middleware(ReadLayer)
     app.add_middleware(ErrorLayer)
     if settings.cors_origins:
         app.add_middleware(
