@@ -68,9 +68,7 @@ async def enforce(
     A limit by address (or session) is multiplied by `LIMIT_FACTOR`.
     """
     settings = get_settings()
-    rule = parse_limit(getattr(settings, f"limit_{name}"))
-    if by_address:
-        rule = rule.times(settings.limit_factor)
+    rule = parse_limit(getattr(settings, f"limit_{name}"), settings.limit_factor if by_address else 1)
     limiter: Limiter = request.app.state.limiter
     state = await limiter.hit(name, key, rule, is_sign_in=is_sign_in)
     request.scope.setdefault(STATES, []).append(state)

@@ -16,10 +16,6 @@ class LimitRule:
     count: int
     window_seconds: int
 
-    def times(self, factor: int) -> "LimitRule":
-        """Return the rule with `factor` times as many requests in the same time."""
-        return LimitRule(self.count * factor, self.window_seconds)
-
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
@@ -38,12 +34,15 @@ class LimitState:
 
 
 @lru_cache(maxsize=256)
-def parse_limit(text: str) -> LimitRule:
-    """Read `<count>/<period>`, for example `50/15m`, units s, m and h; ValueError for anything else."""
+def parse_limit(text: str, factor: int = 1) -> LimitRule:
+    """Read `<count>/<period>`, for example `50/15m`, units s, m and h; ValueError for anything else.
+
+    The rule allows `factor` times as many requests in that time.
+    """
     match = _RULE.fullmatch(text)
     if match is None:
         raise ValueError("A limit is written <count>/<period>, for example 50/15m; units are s, m and h.")
-    return LimitRule(int(match[1]), int(match[2]) * _UNIT_SECONDS[match[3]])
+    return LimitRule(int(match[1]) * factor, int(match[2]) * _UNIT_SECONDS[match[3]])
 
 
 def limit_headers(states: Sequence[LimitState]) -> list[tuple[bytes, bytes]]:
