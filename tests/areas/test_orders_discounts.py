@@ -96,6 +96,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"starts_at": FARTHER, "ends_at": FAR}, "/ends_at", "ends_before_start"),
     ({"starts_at": FAR, "ends_at": FAR}, "/ends_at", "ends_before_start"),
     ({"starts_at": "0001-01-01T00:00:00+14:00"}, "/starts_at", "out_of_range"),
+    ({"starts_at": "0001-01-01T00:00:00Z"}, "/starts_at", "out_of_range"),
+    ({"ends_at": "9999-12-31T23:59:59.999999Z"}, "/ends_at", "out_of_range"),
     ({"starts_at": "soon"}, "/starts_at", "not_rfc_3339"),
     ({"starts_at": 1_700_000_000}, "/starts_at", "not_rfc_3339"),
     ({"ends_at": "2026-09-01T00:00:00"}, "/ends_at", "not_rfc_3339"),
@@ -150,6 +152,7 @@ UNCHANGEABLE: list[tuple[dict[str, Any], str, str]] = [
     ({"currency": None}, "/currency", "currency_required"),
     ({"currency": "XXX"}, "/currency", "currency_not_supported"),
     ({"ends_at": "2020-01-01T00:00:00Z"}, "/ends_at", "ends_before_start"),
+    ({"ends_at": "9999-12-31T23:59:59.999999Z"}, "/ends_at", "out_of_range"),
 ]
 
 

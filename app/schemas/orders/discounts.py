@@ -1,9 +1,11 @@
 """What callers send and get about discount codes."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool
+from pydantic_core import PydanticCustomError
 
 from app.core.paging import PageQuery
 from app.schemas.base import Amount, Currency, Input, Output, Patch, Text, Timestamp
@@ -18,6 +20,18 @@ Code = Annotated[
     Field(pattern=r"^[A-Za-z0-9_-]{3,40}$", description="Kept in capitals.", examples=["SUMMER25"]),
     AfterValidator(str.upper),
 ]
+
+EXTREMES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
+def _finite(moment: datetime) -> datetime:
+    # The driver takes the first and the last moment for infinities, which it reads back without a zone.
+    if moment in EXTREMES:
+        raise PydanticCustomError("out_of_range", "the first and the last moment there is can't be kept")
+    return moment
+
+
+KeptMoment = Annotated[Timestamp, AfterValidator(_finite)]
 
 VALUE = "Basis points (`percent`, 1 to 10000), minor units (`fixed`), or 0 (`free_shipping`)."
 CURRENCY = "Only orders in this currency; due with `fixed` and with a minimum."
@@ -54,8 +68,8 @@ class DiscountCreate(Input):
     min_subtotal: Amount = Field(0, description=MINIMUM)
     max_redemptions: Count | None = Field(None, description=MOST)
     max_per_customer: Count | None = Field(None, description=MOST_EACH)
-    starts_at: Timestamp | None = Field(None, description=STARTS)
-    ends_at: Timestamp | None = Field(None, description=ENDS)
+    starts_at: KeptMoment | None = Field(None, description=STARTS)
+    ends_at: KeptMoment | None = Field(None, description=ENDS)
     is_active: StrictBool = True
 
 
@@ -69,8 +83,8 @@ class DiscountUpdate(Patch):
     min_subtotal: Amount = Field(default_factory=absent, description=MINIMUM)
     max_redemptions: Count | None = Field(None, description=MOST)
     max_per_customer: Count | None = Field(None, description=MOST_EACH)
-    starts_at: Timestamp | None = Field(None, description=STARTS)
-    ends_at: Timestamp | None = Field(None, description=ENDS)
+    starts_at: KeptMoment | None = Field(None, description=STARTS)
+    ends_at: KeptMoment | None = Field(None, description=ENDS)
     is_active: StrictBool = Field(default_factory=absent)
     version: Version | None = None
 
