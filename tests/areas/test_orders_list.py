@@ -155,6 +155,26 @@ async def test_filters_when_the_body_has_them_in_another_type(
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("list", {"GET", "POST"}),
+        ("update", {"POST", "PUT", "PATCH"}),
+        ("quote", {"POST"}),
+        ("settings", {"GET", "PUT", "PATCH"}),
+        ("export.csv", {"GET"}),
+    ],
+)
+async def test_address_when_an_order_could_stand_there(
+    client: AsyncClient, alice: Persona, path: str, known: set[str]
+) -> None:
+    """An address of its own is never taken for the number of an order."""
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - known:
+        answer = await client.request(method, f"/api/orders/{path}", headers=alice.headers)
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed"), method
+        assert set(answer.headers["allow"].split(", ")) == known
+
+
 async def test_cursor_when_it_goes_from_the_query_to_a_body(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:

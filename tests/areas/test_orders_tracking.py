@@ -195,7 +195,6 @@ async def test_link_when_it_was_not_made_here(
     foreign = Order(organization_id=charlie.organization_id, id=order.id)
     facts = TrackLink.to(order.organization_id, order.id, ANNA, clock.now() + timedelta(days=1)).facts
     tokens = [
-        "track",
         "luneo_ot_",
         good[:-1],
         good[:-2] + ("AA" if good[-2:] != "AA" else "BB"),

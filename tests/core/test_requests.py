@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from httpx import ASGITransport, AsyncClient, Response
 from pydantic import BaseModel, Field, ValidationError
 
-from app.core import errors, http
+from app.core import dispatch, errors, http
 from app.core.access import public
 from app.core.config import get_settings
 from app.core.paging import PageQuery
@@ -58,6 +58,7 @@ async def things() -> AsyncIterator[AsyncClient]:
     http.install(app, get_settings())
     errors.install(app)
     app.include_router(router)
+    dispatch.install(app)
     async with AsyncClient(transport=ASGITransport(app=app), base_url="http://api.luneo.test") as client:
         yield client
 
