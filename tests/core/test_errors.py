@@ -9,7 +9,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from pydantic import Field
 from sqlalchemy import text
 
-from app.core import errors, http
+from app.core import dispatch, errors, http
 from app.core.access import public
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
@@ -55,6 +55,7 @@ async def things() -> AsyncIterator[AsyncClient]:
     http.install(app, get_settings())
     errors.install(app)
     app.include_router(router)
+    dispatch.install(app)
     async with AsyncClient(transport=ASGITransport(app=app), base_url="http://api.luneo.test") as client:
         yield client
 
