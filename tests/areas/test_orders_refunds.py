@@ -299,6 +299,27 @@ async def test_restock_when_the_pieces_are_back_already(
     assert (after["status"], after["payment_status"]) == ("cancelled", "refunded")
 
 
+async def test_shipment_when_a_piece_went_back_on_the_shelf_before(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    """What was given back and restocked before it left does not leave; the rest makes the order shipped."""
+    product = await make_product(db, owner=alice, price=1000, stock=5)
+    order = await make_paid(client, alice, (product, 3))
+    line = order["order_items"][0]
+    await refund(client, alice, order, lines=[units(line)], restock=True)
+    assert await quantities(db, product) == (3, 0)
+    too_many = await client.post(
+        f"/api/orders/{order['id']}/ship", headers=alice.headers, json={"lines": [units(line, 3)]}
+    )
+    assert (too_many.status_code, too_many.json()["code"]) == (422, "quantity_exceeded")
+    shipped = await act(client, alice, order, "ship")
+    assert (shipped["status"], shipped["order_items"][0]["fulfilled_quantity"]) == ("shipped", 2)
+    await act(client, alice, order, "deliver")
+    await refund(client, alice, order, lines=[units(line, 2)], returned=True, restock=True)
+    assert (await read(client, alice, order))["status"] == "returned"
+    assert await quantities(db, product) == (5, 0)
+
+
 async def test_event_when_money_goes_back(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
     order = await make_order(db, owner=alice, status="confirmed")
     told = await refund(client, alice, {"id": str(order.order_number)}, amount=400, reason="goodwill")

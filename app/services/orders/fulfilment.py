@@ -121,10 +121,10 @@ class FulfilmentService:
         items = await self.desk.orders.items(order.id)
         if lines is None:
             for item in items:
-                item.fulfilled_quantity = item.quantity
+                item.fulfilled_quantity = max(item.fulfilled_quantity, leaving(item))
         else:
             _count_shipped(items, lines)
-        if all(item.fulfilled_quantity == item.quantity for item in items):
+        if all(item.fulfilled_quantity >= leaving(item) for item in items):
             order.status = "shipped"
             order.shipped_at = await self.session.now()
             return [OrderShipped]
@@ -160,6 +160,11 @@ def refuse_unpaid(order: Order) -> None:
         raise Conflict("payment_required", "The order is not paid; it cannot be shipped.")
 
 
+def leaving(item: OrderItem) -> int:
+    """How many units of a line leave, now or earlier: not those that went back on the shelf before."""
+    return item.quantity - max(0, item.restocked_quantity - item.returned_quantity)
+
+
 def _count_shipped(items: Sequence[OrderItem], lines: Sequence[ShippedLine]) -> None:
     """Add what leaves to the lines; every unknown line and every excess is named."""
     by_id: dict[UUID, OrderItem] = {item.id: item for item in items}
@@ -175,12 +180,12 @@ def _count_shipped(items: Sequence[OrderItem], lines: Sequence[ShippedLine]) -> 
     excess = [
         n
         for n, line in enumerate(lines)
-        if by_id[line.item_id].fulfilled_quantity > by_id[line.item_id].quantity
+        if by_id[line.item_id].fulfilled_quantity > leaving(by_id[line.item_id])
     ]
     if excess:
         raise Invalid(
             "quantity_exceeded",
-            "More units would leave than were ordered; see `errors`.",
+            "More units would leave than are due; see `errors`.",
             errors=[
                 FieldError(f"/lines/{n}/quantity", "quantity_exceeded", "Too many units.") for n in excess
             ],

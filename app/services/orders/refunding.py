@@ -266,9 +266,9 @@ def _change(line: LineRefund, item: OrderItem, body: RefundCreate, may_restock: 
 
 
 def _has_returned(items: Iterable[OrderItem], changes: Iterable[LineChange]) -> bool:
-    """Whether everything has come back, now that these units have."""
+    """Whether everything that has left has come back, now that these units have."""
     returned = {change.item_id: change.returned for change in changes}
-    return all(item.returned_quantity + returned.get(item.id, 0) == item.quantity for item in items)
+    return all(item.returned_quantity + returned.get(item.id, 0) == item.fulfilled_quantity for item in items)
 
 
 def _lines(items: Iterable[OrderItem], body: RefundCreate) -> list[tuple[OrderItem, int]]:
