@@ -9,10 +9,11 @@ from app.cli import main
 from app.core.access import Principal, allow
 from app.core.limits import limited
 from app.core.permissions import Permission
+from app.core.requests import StrictRoute
 from app.routers import ROUTERS
 from app.schemas.base import Output
 
-router = APIRouter(prefix="/benchmark", tags=["benchmark"])
+router = APIRouter(prefix="/benchmark", tags=["benchmark"], route_class=StrictRoute)
 
 Reader = Annotated[Principal, Depends(allow(Permission.orders_read, key=True))]
 

@@ -50,11 +50,13 @@ class ScopedSession(AsyncSession):
 
     async def now(self) -> datetime:
         """The database's clock, read once per transaction, so that machines whose clocks differ agree."""
-        known = self.info.get("now")
-        if known is None:
-            known = (await self.execute(select(func.now()))).scalar_one() + clock.offset()
-            self.info["now"] = known
-        return cast("datetime", known)
+        known: datetime | None = self.info.get("now")
+        return known or self.learn_now((await self.execute(select(func.now()))).scalar_one())
+
+    def learn_now(self, now: datetime) -> datetime:
+        """Keep the time that a statement of this transaction answered beside what it was asked for."""
+        self.info["now"] = known = now + clock.offset()
+        return known
 
     async def fetch(self, statement: str, *values: Any) -> Sequence[Any]:
         """Run one statement in SQL, whose parameters are `$1`, `$2`, …, and answer its rows.
@@ -277,11 +279,21 @@ async def commit(session: AsyncSession) -> None:
         announce_commit()
 
 
-ACT_AS_SQL = """
-    SELECT now(), set_config('luneo.actor_type', $1, true), set_config('luneo.actor_id', $2, true),
-           set_config('luneo.reason', $3, true), set_config('luneo.stripe_event_id', $4, true),
-           set_config('luneo.request_id', $5, true)
+ACTOR_SETTINGS = ("actor_type", "actor_id", "reason", "stripe_event_id", "request_id")
+"""What triggers are told about a transaction; see `act_as`."""
+
+
+def acting(first: int) -> str:
+    """The columns of a SELECT that tell the triggers what `acting_values` says, as parameters from `$first`.
+
+    For a statement that changes rows itself: its triggers run when its columns have been worked out.
     """
+    return ", ".join(
+        f"set_config('luneo.{name}', ${number}, true)" for number, name in enumerate(ACTOR_SETTINGS, first)
+    )
+
+
+ACT_AS_SQL = f"SELECT now(), {acting(1)}"
 
 
 async def act_as(
@@ -297,19 +309,29 @@ async def act_as(
     The actor is the session's principal unless one is named (a job, Stripe, a customer). What is said here
     ends with the transaction.
     """
+    values = acting_values(
+        session, reason=reason, actor_type=actor_type, actor_id=actor_id, stripe_event_id=stripe_event_id
+    )
+    (row,) = await session.fetch(ACT_AS_SQL, *values)
+    return session.learn_now(row[0])
+
+
+def acting_values(
+    session: ScopedSession,
+    *,
+    reason: str | None = None,
+    actor_type: str | None = None,
+    actor_id: str | None = None,
+    stripe_event_id: str | None = None,
+) -> tuple[str, ...]:
+    """The values of `ACTOR_SETTINGS` for a transaction, as `act_as` sets them."""
     principal = session.principal
     if actor_type is None and principal is not None:
         actor_type, actor_id = principal.actor_type, str(principal.actor_id)
-    (row,) = await session.fetch(
-        ACT_AS_SQL,
-        actor_type or "system",
-        actor_id or "",
-        reason or "",
-        stripe_event_id or "",
-        session.info.get("request_id") or "",
+    request_id = session.info.get("request_id")
+    return tuple(
+        value or "" for value in (actor_type or "system", actor_id, reason, stripe_event_id, request_id)
     )
-    session.info["now"] = row[0] + clock.offset()
-    return cast("datetime", session.info["now"])
 
 
 def database_of(request: Request) -> Database:
@@ -318,7 +340,7 @@ def database_of(request: Request) -> Database:
 
 
 @asynccontextmanager
-async def _end_with_handler(session: S, claim: Claim | None, *, is_read: bool) -> AsyncIterator[S]:
+async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]:
     """Commit after the handler returned and before the answer starts; roll back before an error is rendered.
 
     A write with an Idempotency-Key is committed by the idempotency layer instead, together with its answer.
@@ -331,11 +353,10 @@ async def _end_with_handler(session: S, claim: Claim | None, *, is_read: bool) -
         if claim is not None:
             claim.hand_over(session, commit)
             handed_over = True
-        elif not is_read or session.in_transaction():
+        else:
             await commit(session)
     finally:
-        # A read that asked past the session has nothing to end, which would cost as much as a query.
-        if not handed_over and (not is_read or session.in_transaction()):
+        if not handed_over:
             await session.close()
 
 
@@ -346,8 +367,18 @@ async def owner_session(request: Request, principal: CurrentPrincipal) -> AsyncI
         principal, autocommit=is_read, request_id=request.scope.get("luneo.request_id")
     )
     session.info["trace_id"] = request.scope.get("luneo.trace_id")
-    async with _end_with_handler(session, claim_of(request.scope), is_read=is_read) as scoped:
-        yield scoped
+    if not is_read:
+        async with _end_with_handler(session, claim_of(request.scope)) as scoped:
+            yield scoped
+        return
+    # A read that asked past the session has begun nothing, and to end nothing costs as much as a query.
+    try:
+        yield session
+        if session.in_transaction():
+            await commit(session)
+    finally:
+        if session.in_transaction():
+            await session.close()
 
 
 async def system_session(request: Request) -> AsyncIterator[SystemSession]:
@@ -356,7 +387,7 @@ async def system_session(request: Request) -> AsyncIterator[SystemSession]:
         principal=getattr(request.state, "principal", None), request_id=request.scope.get("luneo.request_id")
     )
     session.info["trace_id"] = request.scope.get("luneo.trace_id")
-    async with _end_with_handler(session, claim_of(request.scope), is_read=False) as unscoped:
+    async with _end_with_handler(session, claim_of(request.scope)) as unscoped:
         yield unscoped
 
 

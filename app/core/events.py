@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json, to_jsonable_python
 from sqlalchemy import BigInteger, CheckConstraint, Identity, LargeBinary, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -174,7 +174,7 @@ OUTBOX_SQL = f"""
 
 
 async def _insert(session: "ScopedSession", rows: list[dict[str, Any]]) -> None:
-    await session.fetch(OUTBOX_SQL, json.dumps(to_jsonable_python(rows)))
+    await session.fetch(OUTBOX_SQL, to_json(rows).decode())
     session.info["has_emitted"] = True
 
 
@@ -191,7 +191,7 @@ def _outbox_row(
     user_id = user_id or _field(event, "user_id") or (principal.user_id if principal else None)
     subject = event.subject
     data = event.data()
-    if len(json.dumps(data)) > MAX_PAYLOAD:
+    if len(to_json(data)) > MAX_PAYLOAD:
         raise ValueError(f"the payload of {event.type} is larger than {MAX_PAYLOAD} bytes")
     actor = {
         "type": principal.actor_type if principal else "anonymous",
@@ -228,7 +228,7 @@ def _outbox_row(
         "trace_id": session.info.get("trace_id"),
         "is_webhook": event.webhook,
         "has_handlers": bool(event.handlers),
-        "body": json.dumps(to_jsonable_python(envelope), ensure_ascii=False, separators=(",", ":")),
+        "body": to_json(envelope).decode(),
         "private_sealed": _sealed(event_id, private),
     }
 

@@ -1,5 +1,6 @@
 """The base of every repository: what any table can be asked, always through the scoped session."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
@@ -10,6 +11,16 @@ from app.core.database import ScopedSession
 from app.models.base import Base, Owned, Personal
 
 M = TypeVar("M", bound=Base)
+
+
+def detached(model: type[M], values: Mapping[str, Any]) -> M:
+    """An object of a row that was read past the session: it is in none, and nothing done to it is written.
+
+    It is filled as the session fills what it loads; the constructor would note every value as a change.
+    """
+    made = model()
+    made.__dict__.update(values)
+    return made
 
 
 class Repository(Generic[M]):

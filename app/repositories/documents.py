@@ -5,7 +5,7 @@ SQL from names that stand in the code; values are parameters of whoever runs it.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sqlalchemy import DateTime, Table
 
@@ -50,10 +50,3 @@ def _objects(column: str, shape: Shape) -> str:
     listed = f"coalesce(json_agg(json_build_object({pairs}) ORDER BY stored.place), '[]')"
     source = f"jsonb_array_elements({column}) WITH ORDINALITY AS stored (value, place)"
     return f"(SELECT {listed} FROM {source})"  # noqa: S608 - names of the code
-
-
-def literal(value: Any) -> str:
-    """A constant of the code as SQL: text, or a boolean."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "'" + str(value).replace("'", "''") + "'"

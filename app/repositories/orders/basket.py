@@ -12,6 +12,7 @@ from app.core.database import ScopedSession
 from app.models.base import Base
 from app.models.orders import OrderSettings, ShippingRate
 from app.models.products import Product
+from app.repositories.base import detached
 
 M = TypeVar("M", bound=Base)
 
@@ -42,7 +43,7 @@ class _Columns(Generic[M]):
 
     def read(self, row: Sequence[Any]) -> M:
         """The object of a row, in no session."""
-        return self.model(**dict(zip(self.keys, row[self.place], strict=True)))
+        return detached(self.model, dict(zip(self.keys, row[self.place], strict=True)))
 
     def is_there(self, row: Sequence[Any]) -> bool:
         """Whether an outer join found a row; the owner leads the columns of every owned table."""
@@ -59,7 +60,8 @@ BASKET = f"""
                                       ORDER BY t.tax_category), '[]')
             FROM tax_rates t
             WHERE t.organization_id = $1 AND t.country = coalesce($3, s.seller ->> 'country')
-              AND t.region IN ('', CASE WHEN $3 IS NULL THEN s.seller ->> 'region' ELSE $4 END))
+              AND t.region IN ('', CASE WHEN $3 IS NULL THEN s.seller ->> 'region' ELSE $4 END)),
+           now()
     FROM products p
     LEFT JOIN order_settings s ON s.organization_id = p.organization_id
     LEFT JOIN shipping_rates r ON r.organization_id = p.organization_id AND r.code = $5
@@ -77,17 +79,18 @@ async def read_basket(
     region: str | None,
     shipping_code: str | None,
 ) -> BasketRows:
-    """The products with the settings, the shipping rate and the tax rates that apply."""
+    """The products with the settings, the shipping rate and the tax rates that apply; and the time."""
     rows = await session.fetch(
         BASKET, organization_id, list(product_ids), country, region or "", shipping_code
     )
     if not rows:
         return BasketRows()
     first = rows[0]
+    session.learn_now(first[-1])
     products = [PRODUCT.read(row) for row in rows]
     return BasketRows(
         products={product.id: product for product in products},
         settings=SETTINGS.read(first) if SETTINGS.is_there(first) else None,
         shipping=SHIPPING.read(first) if SHIPPING.is_there(first) else None,
-        tax_rates=[(place, category, rate) for place, category, rate in first[-1]],
+        tax_rates=[(place, category, rate) for place, category, rate in first[-2]],
     )

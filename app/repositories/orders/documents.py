@@ -16,7 +16,7 @@ from sqlalchemy import Table
 
 from app.core.database import ScopedSession
 from app.models.orders import Order, OrderItem, OrderPayment, OrderStatusHistory, Refund
-from app.repositories.documents import Shape, list_of, literal, members
+from app.repositories.documents import Shape, list_of, members
 from app.repositories.orders.orders import ORDER_NUMBER
 
 ORDERS = cast("Table", Order.__table__)
@@ -28,6 +28,7 @@ REFUNDS = cast("Table", Refund.__table__)
 States: TypeAlias = Mapping[tuple[str, str, bool], Sequence[str]]
 """What can be done with an order, by its status, its payment status and whether it is on hold."""
 
+HELD = " on hold"
 NEWEST = "ORDER BY created_at DESC, id DESC"
 
 
@@ -139,20 +140,16 @@ def _rows(shape: Shape, table: Table, order: str) -> str:
 
 
 def transitions(states: States) -> str:
-    """The list for the state of an order `o`: for each status the usual one, and the cases that differ."""
-    by_status: dict[str, dict[str, list[str]]] = {}
-    for (status, payment_status, is_on_hold), targets in states.items():
-        case = f"({literal(payment_status)}, {literal(is_on_hold)})"
-        by_status.setdefault(status, {}).setdefault(json.dumps(list(targets)), []).append(case)
-    cases = []
-    for status, outcomes in by_status.items():
-        usual = max(outcomes, key=lambda targets: len(outcomes[targets]))
-        state = "(o.payment_status, o.hold_reason IS NOT NULL)"
-        others = "".join(
-            f" WHEN {state} IN ({', '.join(found)}) THEN {literal(targets)}"
-            for targets, found in outcomes.items()
-            if targets != usual
-        )
-        value = f"CASE{others} ELSE {literal(usual)} END" if others else literal(usual)
-        cases.append(f"WHEN {literal(status)} THEN {value}")
-    return f"(CASE o.status {' '.join(cases)} END)::json"
+    """The list for the state of an order `o`: that of its state if it has one, else that of its status."""
+    by_status: dict[str, list[list[str]]] = {}
+    for (status, _, _), targets in states.items():
+        by_status.setdefault(status, []).append(list(targets))
+    usual = {status: max(found, key=found.count) for status, found in by_status.items()}
+    unusual = {
+        f"{status} {payment_status}{HELD if is_on_hold else ''}": targets
+        for (status, payment_status, is_on_hold), targets in states.items()
+        if targets != usual[status]
+    }
+    held = f"CASE WHEN o.hold_reason IS NULL THEN '' ELSE '{HELD}' END"
+    state = f"o.status || ' ' || o.payment_status || {held}"
+    return f"coalesce('{json.dumps(unusual)}'::jsonb -> ({state}), '{json.dumps(usual)}'::jsonb -> o.status)"

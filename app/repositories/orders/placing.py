@@ -3,7 +3,6 @@
 The row guard does not see it: the owner is the first parameter of every part.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +10,9 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json
 
-from app.core.database import ScopedSession
+from app.core.database import ScopedSession, acting, acting_values
 
 NUMBER_DIGITS = 6
 """A number has at least so many digits, and more when it needs them."""
@@ -61,6 +60,7 @@ class PlacingRepository:
     ) -> Placed:
         """Write an order and all that belongs to it; rows are given without their owner.
 
+        It tells the triggers who acts, as `act_as` does, for this statement and the rest of the transaction.
         The counter's row is the last lock of the transaction: orders of one organisation queue for it, and a
         rollback gives the number back. `terms` are the search terms but for the counter, which is added here
         behind `term_scope`.
@@ -76,8 +76,9 @@ class PlacingRepository:
             term_scope,
             _json(order),
             *map(_json, (items, reservations, movements, [] if redemption is None else [redemption])),
+            *acting_values(self.session),
         )
-        return Placed(*row)
+        return Placed(*row[:3])
 
     async def next_number(self, series: Series) -> str:
         """The next number of a series for an order that exists already as a draft; the last lock as above."""
@@ -128,7 +129,7 @@ def _placing(order: tuple[str, ...], item: tuple[str, ...]) -> str:
         {_rows("stock_reservations", RESERVATION, "$8")},
         {_rows("stock_movements", MOVEMENT, "$9")},
         {_rows("discount_redemptions", REDEMPTION, "$10")}
-        SELECT * FROM placed"""  # noqa: S608 - names of the code
+        SELECT placed.*, {acting(11)} FROM placed"""  # noqa: S608 - names of the code
 
 
 def _rows(table: str, names: tuple[str, ...], parameter: str) -> str:
@@ -143,4 +144,4 @@ def _columns(names: tuple[str, ...]) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(to_jsonable_python(value))
+    return to_json(value).decode()

@@ -29,19 +29,18 @@ _COLUMNS = (
 )
 _LEVELS = ", ".join(f"p.{name}" for name in ("id", *_COLUMNS))
 
-RESERVE = text(
-    f"""
+RESERVE = f"""
     WITH asked AS (
       SELECT a.id, a.quantity
-      FROM unnest(CAST(:ids AS uuid[]), CAST(:quantities AS int[])) AS a (id, quantity)),
+      FROM unnest($2::uuid[], $3::int[]) AS a (id, quantity)),
     wanted AS MATERIALIZED (
       SELECT p.id, asked.quantity, p.stock - p.reserved AS available
-      FROM asked JOIN products p ON p.organization_id = :organization_id AND p.id = asked.id
+      FROM asked JOIN products p ON p.organization_id = $1 AND p.id = asked.id
        AND (asked.quantity < 0 OR (p.deleted_at IS NULL AND p.status = 'active' AND p.track_inventory))
       ORDER BY p.id FOR NO KEY UPDATE OF p),
     moved AS (
       UPDATE products p SET reserved = p.reserved + wanted.quantity FROM wanted
-      WHERE p.organization_id = :organization_id AND p.id = wanted.id
+      WHERE p.organization_id = $1 AND p.id = wanted.id
         AND (wanted.quantity < 0 OR p.allow_backorder OR p.stock - p.reserved >= wanted.quantity)
       RETURNING {_LEVELS})
     SELECT asked.quantity, wanted.available, moved.*, asked.id AS product_id,
@@ -50,9 +49,14 @@ RESERVE = text(
            COALESCE(known.track_inventory, false) AS is_tracked
     FROM asked
     LEFT JOIN wanted ON wanted.id = asked.id LEFT JOIN moved ON moved.id = asked.id
-    LEFT JOIN products known ON known.organization_id = :organization_id AND known.id = asked.id
+    LEFT JOIN products known ON known.organization_id = $1 AND known.id = asked.id
     """  # noqa: S608 - the only thing put in is the list of columns above
+
+_RESERVED = (
+    *("quantity", "available", "id", *_COLUMNS),
+    *("product_id", "is_wanted", "is_moved", "is_orderable", "is_tracked"),
 )
+"""The columns of that statement."""
 
 SETTLE = text(
     f"""
@@ -169,7 +173,8 @@ class StockRepository:
 
     async def reserve(self, deltas: Mapping[UUID, int]) -> Outcome:
         """Hold pieces of active tracked products; a negative quantity gives held pieces back."""
-        rows = await self._rows(RESERVE, **_arrays(deltas))
+        found = await self.session.fetch(RESERVE, self.organization_id, list(deltas), list(deltas.values()))
+        rows = [dict(zip(_RESERVED, row, strict=True)) for row in found]
         return Outcome(
             moved=[_level(row, reserved=row["quantity"]) for row in rows if row["is_moved"]],
             short=_missed(row for row in rows if row["is_wanted"] and not row["is_moved"]),
@@ -266,10 +271,10 @@ def _arrays(quantities: Mapping[UUID, int]) -> dict[str, Any]:
     return {"ids": list(quantities), "quantities": list(quantities.values())}
 
 
-def _missed(rows: Iterable[RowMapping]) -> list[Missed]:
+def _missed(rows: Iterable[Mapping[Any, Any]]) -> list[Missed]:
     return [Missed(row["product_id"], row["quantity"], row["available"]) for row in rows]
 
 
-def _level(row: RowMapping, *, stock: int = 0, reserved: int = 0) -> Level:
+def _level(row: Mapping[Any, Any], *, stock: int = 0, reserved: int = 0) -> Level:
     values = {name: row[name] for name in _COLUMNS}
     return Level(id=row["product_id"], **values, delta_stock=stock, delta_reserved=reserved)

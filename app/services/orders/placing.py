@@ -5,11 +5,12 @@ from typing import Any
 from uuid import UUID
 
 from app.core.access import CurrentPrincipal
-from app.core.database import Owner, act_as
+from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.orders import Order, OrderItem
+from app.repositories.base import detached
 from app.repositories.orders.orders import terms_vector
 from app.repositories.orders.placing import PlacingRepository
 from app.schemas.orders import (
@@ -60,7 +61,6 @@ class PlacingService:
         columns = self._columns(body)
         if body.status == "pending":
             refuse_nameless(columns["customer_email"])
-        await act_as(self.session)
         basket = await self.baskets.read(
             body.items,
             addresses=(body.shipping_address, body.billing_address),
@@ -186,12 +186,8 @@ class PlacingService:
         )
         if sale.is_free:
             return await self._settle_free(order_id)
-        order = as_order(row)
-        order.order_number, order.created_at, order.updated_at = (
-            placed.order_number,
-            placed.created_at,
-            placed.updated_at,
-        )
+        given = {name: getattr(placed, name) for name in ("order_number", "created_at", "updated_at")}
+        order = detached(Order, as_attributes({**row, **given}))
         await emit(self.session, order_event(OrderPlaced, order, items))
         return order, items
 
@@ -214,7 +210,7 @@ class PlacingService:
         sale = await self.sales.estimate(
             basket, discount_code=discount_code, email=columns["customer_email_canonical"]
         )
-        order = as_order({**columns, **sale.columns(), "status": "draft"})
+        order = Order(**as_attributes({**columns, **sale.columns(), "status": "draft"}))
         order.organization_id = self.organization_id
         self.reindex(order, basket)
         await self.desk.orders.add(order)
@@ -245,9 +241,9 @@ class PlacingService:
         }
 
 
-def as_order(columns: Mapping[str, Any]) -> Order:
-    """A row of `orders` as an object that is not in any session."""
-    return Order(**{"metadata_" if name == "metadata" else name: value for name, value in columns.items()})
+def as_attributes(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of `orders` under the names that they have in its class."""
+    return {"metadata_" if name == "metadata" else name: value for name, value in columns.items()}
 
 
 def line_of(item: OrderItem) -> OrderLine:
