@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -234,6 +235,11 @@ BAD_VALUE_CLASSES = ("22",)
 """Data exceptions: a value that passed our checks and that PostgreSQL refuses all the same."""
 
 
+def _is_disorder(error: DBAPIError) -> bool:
+    """Whether the driver has lost track, as it may when the farewell of a dying server comes unasked."""
+    return isinstance(getattr(error.orig, "__cause__", None) or error.orig, asyncpg.InternalClientError)
+
+
 def from_database(error: DBAPIError) -> AppError | None:
     """The refusal that a database error stands for, or None when it is a defect of ours."""
     state = sqlstate(error) or ""
@@ -241,7 +247,7 @@ def from_database(error: DBAPIError) -> AppError | None:
         return known
     if state in BUSY_STATES:
         return Unavailable("busy", "Too many changes of the same data at once; repeat.", headers=SOON)
-    if error.connection_invalidated or state.startswith(DOWN_CLASSES):
+    if error.connection_invalidated or state.startswith(DOWN_CLASSES) or _is_disorder(error):
         return database_unavailable()
     if state.startswith(BAD_VALUE_CLASSES):
         return Invalid("validation_error", "A value is out of range.")

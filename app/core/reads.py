@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -19,6 +19,31 @@ PATIENCE_SECONDS = 10
 
 OLDEST_SECONDS = 1800
 """After so long a connection is opened anew, as the pool does with its own."""
+
+FAILURES = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
+"""What the driver raises, apart from errors of the network."""
+
+
+def failed(statement: str, error: Exception, driver: asyncpg.Connection) -> DBAPIError:
+    """An error of the driver as a session raises it, so that nobody has to know two families of errors."""
+    kind = IntegrityError if isinstance(error, asyncpg.IntegrityConstraintViolationError) else DBAPIError
+    return kind(statement, None, error, connection_invalidated=driver.is_closed())
+
+
+class Begun:
+    """A transaction that a session has begun, asked past the session."""
+
+    def __init__(self, transaction: object, driver: asyncpg.Connection) -> None:
+        self.transaction = transaction
+        self.driver = driver
+
+    async def rows(self, statement: str, values: tuple[Any, ...]) -> Sequence[Any]:
+        """Every row, as a tuple. DBAPIError when it fails, as from the session."""
+        try:
+            found: list[Any] = await self.driver.fetch(statement, *values)
+        except FAILURES as error:
+            raise failed(statement, error, self.driver) from error
+        return found
 
 
 class Reads(Protocol):
@@ -87,16 +112,16 @@ class PooledReads:
         try:
             try:
                 found: list[Any] = await held.driver.fetch(statement, *values)
-            except (asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
-                if not held.driver.is_closed():
+            except (*FAILURES, OSError) as error:
+                # A dying server's farewell comes unasked; the driver may take it for disorder of its own.
+                if not (held.driver.is_closed() or isinstance(error, asyncpg.InternalClientError)):
                     raise
                 held = await self._replace(held)
                 found = await held.driver.fetch(statement, *values)
-        except (asyncpg.InterfaceError, asyncpg.PostgresError) as error:
-            is_lost = held.driver.is_closed()
+        except FAILURES as error:
+            failure = failed(statement, error, held.driver)
             await self._put_back(held)
-            # As a session would raise it, so that nobody has to know two families of errors.
-            raise DBAPIError(statement, None, error, connection_invalidated=is_lost) from error
+            raise failure from error
         except BaseException:
             # Nobody knows in which state it is: a cancelled request may have left half an answer in it.
             await self._drop(held)

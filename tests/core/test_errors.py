@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
+import asyncpg
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Query
 from httpx import ASGITransport, AsyncClient, Response
 from pydantic import Field
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from app.core import dispatch, errors, http
 from app.core.access import public
@@ -264,3 +266,10 @@ async def test_connection_that_is_cut_is_503_and_the_next_request_works(database
     assert (told_as.status, told_as.code) == (503, "database_unavailable")
     async with database.system() as session:
         assert await session.scalar(text("SELECT 1")) == 1
+
+
+def test_disorder_of_the_driver_is_503() -> None:
+    """It is what the driver makes of a server that dies while a connection is idle."""
+    disorder = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    told_as = errors.to_app_error(DBAPIError("SELECT 1", None, disorder))
+    assert (told_as.status, told_as.code) == (503, "database_unavailable")
