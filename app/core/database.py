@@ -19,9 +19,10 @@ from sqlalchemy.sql.selectable import AliasedReturnsRows, SelectBase
 
 from app.core import clock
 from app.core.access import CurrentPrincipal, Principal
+from app.core.acting import ACT_AS_SQL, acting_values
 from app.core.events import announce_commit
 from app.core.idempotency import Claim, claim_of
-from app.core.reads import InnerReads, PooledReads, Reads
+from app.core.reads import Begun, InnerReads, PooledReads, Reads
 from app.models.base import Base, Owned, Personal, Reference, Shared, System
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -61,13 +62,21 @@ class ScopedSession(AsyncSession):
     async def fetch(self, statement: str, *values: Any) -> Sequence[Any]:
         """Run one statement in SQL, whose parameters are `$1`, `$2`, …, and answer its rows.
 
-        The row guard does not see it: the owner is one of the values. A read outside of a transaction goes
-        straight to the driver.
+        The row guard does not see it: the owner is one of the values. It goes straight to the driver, but for
+        the first one of a transaction.
         """
         reads: Reads | None = self.info.get("reads")
         if reads is not None and not self.in_transaction():
             return await reads.rows(statement, *values)
-        result = await (await self.connection()).exec_driver_sql(statement, values)
+        begun: Begun | None = self.info.get("begun")
+        if begun is not None and begun.transaction is self.sync_session.get_transaction():
+            return await begun.rows(statement, values)
+        # The first statement begins the transaction, which is the session's affair.
+        connection = await self.connection()
+        result = await connection.exec_driver_sql(statement, values)
+        if self.info.get("is_direct"):
+            driver = (await connection.get_raw_connection()).driver_connection
+            self.info["begun"] = Begun(self.sync_session.get_transaction(), driver)
         return result.all() if result.returns_rows else ()
 
 
@@ -223,8 +232,12 @@ class Database:
             await commit(session)
 
     def _info(self, autocommit: bool, principal: Principal | None, request_id: str | None) -> dict[str, Any]:
-        reads = self.reads if autocommit else None
-        return {"principal": principal, "request_id": request_id, "reads": reads}
+        return {
+            "principal": principal,
+            "request_id": request_id,
+            "reads": self.reads if autocommit else None,
+            "is_direct": self._connection is None,
+        }
 
     def _bind(self, autocommit: bool) -> dict[str, Any]:
         if self._connection is not None:
@@ -279,23 +292,6 @@ async def commit(session: AsyncSession) -> None:
         announce_commit()
 
 
-ACTOR_SETTINGS = ("actor_type", "actor_id", "reason", "stripe_event_id", "request_id")
-"""What triggers are told about a transaction; see `act_as`."""
-
-
-def acting(first: int) -> str:
-    """The columns of a SELECT that tell the triggers what `acting_values` says, as parameters from `$first`.
-
-    For a statement that changes rows itself: its triggers run when its columns have been worked out.
-    """
-    return ", ".join(
-        f"set_config('luneo.{name}', ${number}, true)" for number, name in enumerate(ACTOR_SETTINGS, first)
-    )
-
-
-ACT_AS_SQL = f"SELECT now(), {acting(1)}"
-
-
 async def act_as(
     session: ScopedSession,
     *,
@@ -314,24 +310,6 @@ async def act_as(
     )
     (row,) = await session.fetch(ACT_AS_SQL, *values)
     return session.learn_now(row[0])
-
-
-def acting_values(
-    session: ScopedSession,
-    *,
-    reason: str | None = None,
-    actor_type: str | None = None,
-    actor_id: str | None = None,
-    stripe_event_id: str | None = None,
-) -> tuple[str, ...]:
-    """The values of `ACTOR_SETTINGS` for a transaction, as `act_as` sets them."""
-    principal = session.principal
-    if actor_type is None and principal is not None:
-        actor_type, actor_id = principal.actor_type, str(principal.actor_id)
-    request_id = session.info.get("request_id")
-    return tuple(
-        value or "" for value in (actor_type or "system", actor_id, reason, stripe_event_id, request_id)
-    )
 
 
 def database_of(request: Request) -> Database:

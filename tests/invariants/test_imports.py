@@ -79,7 +79,6 @@ RULES = (
         {
             "app/core/access.py": "The one statement that makes a Principal.",
             "app/core/database.py": "It owns sessions, the row guard and the transaction's clock.",
-            "app/core/events.py": "emit() writes the outbox, and core has no repositories.",
             "app/core/idempotency.py": "It keeps its records in the transaction of the change.",
             "app/core/migrations.py": "Replicas queue on an advisory lock before there is any table.",
             "app/core/paging.py": "It fetches a page of the statement that a repository made.",
@@ -108,6 +107,7 @@ RULES = (
             "app/repositories/copying.py": "COPY has no place in SQLAlchemy; it adds the guard's conditions.",
             "app/repositories/health.py": "It asks the server about itself, and no table of an owner.",
             "app/repositories/jobs.py": "The queue's tables are Procrastinate's and have no classes.",
+            "app/repositories/orders/basket.py": "One statement, prepared once; the owner joins every table.",
             "app/repositories/orders/documents.py": "PostgreSQL writes the JSON; the owner is bound.",
             "app/repositories/orders/placing.py": "One statement writes an order; each part binds the owner.",
             "app/repositories/products/stock.py": "Stock is moved by one statement; the owner is bound.",

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from app.core.database import ScopedSession, acting, acting_values
+from app.core.acting import acting, acting_values
+from app.core.database import ScopedSession
 
 NUMBER_DIGITS = 6
 """A number has at least so many digits, and more when it needs them."""
