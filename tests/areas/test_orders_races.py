@@ -195,3 +195,30 @@ async def test_settings_when_the_first_orders_come_together(
     product = await make_product(db, owner=alice, stock=50)
     answers = await send_all(client, alice, [order_body((product, 1))] * 10)
     assert outcomes(answers) == {(201, None): 10}
+
+
+async def test_products_when_orders_are_placed_paid_and_cancelled_across_them(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    """Every act locks its products in one order, so that no two ever wait for each other."""
+    choice = random.Random(8)
+    products = [await make_product(db, owner=alice, price=1000, stock=10_000) for _ in range(8)]
+
+    async def one_life(_: int) -> list[int]:
+        lines = [(product, 1) for product in choice.sample(products, 6)]
+        placed = await client.post("/api/orders", headers=alice.headers, json=order_body(*lines))
+        order = placed.json()
+        assert placed.status_code == 201, order
+        path = f"/api/orders/{order['id']}"
+        if choice.random() < 0.5:
+            done = await client.post(f"{path}/cancel", headers=alice.headers, json={})
+            return [placed.status_code, done.status_code]
+        body = {"method": "cash", "amount": order["total_amount"]}
+        paid = await client.post(f"{path}/mark-paid", headers=alice.headers, json=body)
+        back = {"refund": "full", "reference": "VIR 1", "reason": "test"}
+        done = await client.post(f"{path}/cancel", headers=alice.headers, json=back)
+        return [placed.status_code, paid.status_code, done.status_code]
+
+    for _ in range(2):
+        lives = await asyncio.gather(*(one_life(number) for number in range(24)))
+        assert Counter(status for life in lives for status in life).keys() <= {200, 201}, lives

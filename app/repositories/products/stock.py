@@ -29,6 +29,21 @@ _COLUMNS = (
 )
 _LEVELS = ", ".join(f"p.{name}" for name in ("id", *_COLUMNS))
 
+# The rows are locked by a statement of their own. One that locks and changes at once looks at the rows as
+# they were when it began: it waits for old versions in whatever order it meets them, and two such statements
+# can wait for each other.
+LOCK = """
+    SELECT p.id FROM products p WHERE p.organization_id = $1 AND p.id = ANY($2::uuid[])
+    ORDER BY p.id FOR NO KEY UPDATE
+    """
+
+LOCK_OF_ORDER = """
+    SELECT p.id FROM stock_reservations r
+    JOIN products p ON p.organization_id = r.organization_id AND p.id = r.product_id
+    WHERE r.organization_id = $1 AND r.order_id = $2
+    ORDER BY p.id FOR NO KEY UPDATE OF p
+    """
+
 RESERVE = f"""
     WITH asked AS (
       SELECT a.id, a.quantity
@@ -45,8 +60,7 @@ RESERVE = f"""
       RETURNING {_LEVELS})
     SELECT asked.quantity, wanted.available, moved.*, asked.id AS product_id,
            wanted.id IS NOT NULL AS is_wanted, moved.id IS NOT NULL AS is_moved,
-           COALESCE(known.status = 'active' AND known.deleted_at IS NULL, false) AS is_orderable,
-           COALESCE(known.track_inventory, false) AS is_tracked
+           COALESCE(known.status = 'active' AND known.deleted_at IS NULL, false) AS is_orderable
     FROM asked
     LEFT JOIN wanted ON wanted.id = asked.id LEFT JOIN moved ON moved.id = asked.id
     LEFT JOIN products known ON known.organization_id = $1 AND known.id = asked.id
@@ -54,7 +68,7 @@ RESERVE = f"""
 
 _RESERVED = (
     *("quantity", "available", "id", *_COLUMNS),
-    *("product_id", "is_wanted", "is_moved", "is_orderable", "is_tracked"),
+    *("product_id", "is_wanted", "is_moved", "is_orderable"),
 )
 """The columns of that statement."""
 
@@ -155,13 +169,11 @@ class Missed:
 class Outcome:
     """What an act did: the products that it moved, those that are short, and those that are not for sale now.
 
-    `unsettled`: products whose flags were changed between the statement's start and their lock.
     """
 
     moved: list[Level]
     short: list[Missed]
     unorderable: list[UUID]
-    unsettled: list[UUID]
 
 
 class StockRepository:
@@ -173,6 +185,7 @@ class StockRepository:
 
     async def reserve(self, deltas: Mapping[UUID, int]) -> Outcome:
         """Hold pieces of active tracked products; a negative quantity gives held pieces back."""
+        await self.session.fetch(LOCK, self.organization_id, list(deltas))
         found = await self.session.fetch(RESERVE, self.organization_id, list(deltas), list(deltas.values()))
         rows = [dict(zip(_RESERVED, row, strict=True)) for row in found]
         return Outcome(
@@ -180,11 +193,6 @@ class StockRepository:
             short=_missed(row for row in rows if row["is_wanted"] and not row["is_moved"]),
             unorderable=[
                 row["product_id"] for row in rows if not row["is_wanted"] and not row["is_orderable"]
-            ],
-            unsettled=[
-                row["product_id"]
-                for row in rows
-                if not row["is_wanted"] and row["is_orderable"] and row["is_tracked"]
             ],
         )
 
@@ -202,6 +210,7 @@ class StockRepository:
         `change` is the status that they must have and the one that they get. `retaken` limits the act to
         these products, and to those of them that have the pieces.
         """
+        await self.session.fetch(LOCK_OF_ORDER, self.organization_id, order_id)
         rows = await self._rows(
             SETTLE,
             order_id=order_id,
@@ -220,11 +229,11 @@ class StockRepository:
             ],
             short=_missed(row for row in rows if not row["is_moved"]),
             unorderable=[],
-            unsettled=[],
         )
 
     async def restock(self, order_id: UUID, quantities: Mapping[UUID, int]) -> list[Level]:
         """Put pieces back on the shelf, of the products whose pieces this order has taken."""
+        await self.session.fetch(LOCK_OF_ORDER, self.organization_id, order_id)
         rows = await self._rows(RESTOCK, order_id=order_id, **_arrays(quantities))
         return [_level(row, stock=row["quantity"]) for row in rows]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.core.access import Principal
 from app.core.database import ScopedSession
-from app.core.errors import Conflict, NotFound, Unavailable, translate_constraint
+from app.core.errors import Conflict, NotFound, translate_constraint
 from app.core.events import Event, emit, emit_all
 from app.core.ids import uuid7
 from app.models.products import MAX_STOCK, Product
@@ -226,8 +226,6 @@ class StockService:
                 "Some products are not for sale any more; leave them out.",
                 products=sorted(str(product_id) for product_id in outcome.unorderable),
             )
-        if outcome.unsettled:
-            raise Unavailable("busy", "A product was being changed; repeat.", headers={"Retry-After": "1"})
         if outcome.short:
             raise insufficient_stock(outcome.short)
         await self._announce(outcome.moved)
