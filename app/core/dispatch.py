@@ -147,7 +147,7 @@ class Dispatcher:
             scope["route"] = next(iter(by_method.values())).route
             raise method_not_allowed()
         route.enter(scope, values)
-        await route.app(scope, receive, send)
+        await (route.app if route.plan is None else route.plan.answer)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

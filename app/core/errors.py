@@ -301,7 +301,8 @@ def render(request: Request, error: AppError) -> JSONResponse:
     return JSONResponse(body, error.status, headers, media_type=MEDIA_TYPE)
 
 
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
+    """Whether a body of this type is read as JSON."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
@@ -334,7 +335,7 @@ def from_validation(error: RequestValidationError, content_type: str) -> AppErro
     """422 with a pointer for each fault; a path id that is none is the 404 of a thing that is not there."""
     found = error.errors()
     is_sent = any(item["loc"] == ("body",) and item["type"] != "missing" for item in found)
-    if is_sent and not _is_json(content_type):
+    if is_sent and not is_json(content_type):
         return UnsupportedMediaType("unsupported_media_type", "Send JSON as `application/json`.")
     if any(item["loc"] and item["loc"][0] == "path" for item in found):
         return NotFound()

@@ -1,11 +1,13 @@
-"""Answers reads as the framework would, by a list of steps worked out once instead of at every request.
+"""Answers requests as the framework would, by a list of steps worked out once instead of at every request.
 
 A route stays what it is: its signature, its marker, its limits and its models are those that the framework
-knows, and the functions that read parameters and write answers are the framework's own. What a plan cannot
-express (a body, a stream, a dependency that outlives the handler) has none and goes the ordinary way.
+knows, and the functions that read parameters and bodies and write answers are the framework's own. What a
+plan cannot express (a form, a stream, a dependency that outlives the handler) has none and goes the ordinary
+way.
 """
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,12 +16,16 @@ from typing import Any, Literal
 from fastapi import Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import request_params_to_args
+from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
 from fastapi.routing import RouteContext, serialize_response
+from pydantic_core import PydanticUndefined as Undefined
 from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from app.core.errors import BadRequest, is_json
 from app.core.requests import StrictRequest, StrictRoute
 
 Kind = Literal["coroutine", "plain", "generator"]
@@ -55,6 +61,8 @@ class Plan:
         """Work it out; NoPlanError when this route must go the ordinary way."""
         _refuse_unplain(route)
         self._field = route.response_field
+        self._has_body = route.body_field is not None
+        self._embeds = route._embed_body_fields
         self._status = route.status_code or 200
         self._steps: list[_Step] = []
         self._places: dict[Callable[..., Any], int] = {}
@@ -63,7 +71,8 @@ class Plan:
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the route; `path_params` are in the scope."""
-        request = StrictRequest(scope, receive) if scope["query_string"] else Request(scope, receive)
+        is_simple = not (self._has_body or scope["query_string"])
+        request = Request(scope, receive) if is_simple else StrictRequest(scope, receive)
         if self._has_generators:
             async with AsyncExitStack() as stack:
                 response = await self._run(request, stack)
@@ -72,16 +81,19 @@ class Plan:
         await response(scope, receive, send)
 
     async def _run(self, request: Request, stack: AsyncExitStack | None) -> Response:
+        body = await _body(request) if self._has_body else Undefined
         made: list[Any] = []
         errors: list[Any] = []
         aside = None
         for step in self._steps:
             values = {name: made[place] for name, place in step.needs}
-            if errors and any(value is FAILED for value in values.values()):
-                made.append(FAILED)
-                continue
-            if step.has_parameters and (found := _parameters(step.dependant, request, values)):
-                errors += found
+            found = _parameters(step.dependant, request, values) if step.has_parameters else []
+            if step.dependant.body_params:
+                sent, faults = await request_body_to_args(step.dependant.body_params, body, self._embeds)
+                values.update(sent)
+                found += faults
+            errors += found
+            if errors and (found or any(value is FAILED for value in values.values())):
                 made.append(FAILED)
                 continue
             if step.request_name is not None:
@@ -98,7 +110,7 @@ class Plan:
             else:
                 made.append(step.call(**values))
         if errors:
-            raise RequestValidationError(errors)
+            raise RequestValidationError(errors, body=None if body is Undefined else body)
         return await self._response(made[-1], aside)
 
     async def _response(self, answer: Any, aside: Response | None) -> Response:
@@ -114,7 +126,7 @@ class Plan:
     def _add(self, dependant: Dependant, *, is_handler: bool = False) -> int:
         """Add a call behind all that it needs; the same dependency is called once. Answers its place."""
         call = dependant.call
-        if call is None or not dependant.use_cache or _is_special(dependant):
+        if call is None or not dependant.use_cache or _is_special(dependant, is_handler=is_handler):
             raise NoPlanError
         if call in self._places and not is_handler:
             return self._places[call]
@@ -146,11 +158,10 @@ def plan_of(route: RouteContext) -> Plan | None:
 
 def _refuse_unplain(route: RouteContext) -> None:
     is_plain = (
-        "GET" in (route.methods or ())
-        and isinstance(route.original_route, StrictRoute)
+        isinstance(route.original_route, StrictRoute)
         and isinstance(route.response_class, DefaultPlaceholder)
         and route.response_field is not None
-        and route.body_field is None
+        and not (route.body_field is not None and isinstance(route.body_field.field_info, Form))
         and not route.is_sse_stream
         and not route.is_json_stream
         and route.response_model_include is None
@@ -164,11 +175,11 @@ def _refuse_unplain(route: RouteContext) -> None:
         raise NoPlanError
 
 
-def _is_special(dependant: Dependant) -> bool:
+def _is_special(dependant: Dependant, *, is_handler: bool) -> bool:
     """Whether it takes something that a plan does not give."""
     return bool(
         dependant.cookie_params
-        or dependant.body_params
+        or (dependant.body_params and not is_handler)
         or dependant.websocket_param_name
         or dependant.http_connection_param_name
         or dependant.background_tasks_param_name
@@ -189,6 +200,20 @@ def _kind(call: Callable[..., Any], dependant: Dependant, *, is_handler: bool) -
     if is_handler or inspect.isgeneratorfunction(call):
         raise NoPlanError
     return "plain"
+
+
+async def _body(request: Request) -> Any:
+    """What was sent: the value of JSON, the bytes of anything else, `Undefined` when there is nothing."""
+    try:
+        sent = await request.body()
+        if not sent:
+            return Undefined
+        return await request.json() if is_json(request.headers.get("content-type", "")) else sent
+    except json.JSONDecodeError as error:
+        fault = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
+        raise RequestValidationError([{**fault, "input": {}}], body=error.doc) from error
+    except (ClientDisconnect, RecursionError, ValueError) as error:
+        raise BadRequest("malformed_request", "The body cannot be read.") from error
 
 
 def _parameters(dependant: Dependant, request: Request, values: dict[str, Any]) -> list[Any]:
