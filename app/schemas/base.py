@@ -28,6 +28,8 @@ MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+
 INTEGER = re.compile(r"-?\d+", re.ASCII)
 CANONICAL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 LINE_ENDS = frozenset({"Cc", "Zl", "Zp"})
 """Unicode categories of control characters, line and paragraph separators."""
@@ -39,10 +41,14 @@ BLANK = (
 """What nobody sees at the beginning and the end of a line: spaces, and characters without width."""
 
 
+def _has_surrogate(value: str) -> bool:
+    return not value.isascii() and SURROGATE.search(value) is not None
+
+
 def _refuse_control(value: str) -> str:
     if "\x00" in value:
         raise ValueError("NUL characters are not allowed")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _has_surrogate(value):
         raise ValueError("the text is not valid Unicode")
     return value
 
@@ -54,6 +60,8 @@ def _refuse_loose_integer(value: object) -> object:
 
 
 def _line(value: str) -> str:
+    if value.isascii() and value.isprintable():
+        return value.strip(BLANK)
     _refuse_control(value)
     if any(unicodedata.category(character) in LINE_ENDS for character in value):
         raise PydanticCustomError("not_one_line", "control characters and line breaks are not allowed")
@@ -159,7 +167,7 @@ def _has_nul(value: object) -> bool:
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            if "\x00" in item or any("\ud800" <= character <= "\udfff" for character in item):
+            if "\x00" in item or _has_surrogate(item):
                 return True
         elif isinstance(item, dict):
             pending.extend(item.keys())
