@@ -167,9 +167,7 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an act did: the products that it moved, those that are short, and those that are not for sale now.
-
-    """
+    """What an act did: the products that it moved, those that are short, those that are not for sale."""
 
     moved: list[Level]
     short: list[Missed]
