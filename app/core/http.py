@@ -137,14 +137,15 @@ def _name(scope: Scope) -> bytes:
     """
     sent = header(scope, b"traceparent")
     match = TRACE_PARENT.fullmatch(sent) if sent is not None else None
-    trace_id = match[1].decode() if match else secrets.token_hex(16)
+    fresh = secrets.token_hex(24)
+    trace_id = match[1].decode() if match else fresh[:32]
     flags = match[2].decode() if match else "00"
     asked = header(scope, b"x-request-id")
     request_id = asked.decode() if asked is not None and REQUEST_ID.fullmatch(asked) else trace_id
     scope["luneo.request_id"] = request_id
     scope["luneo.trace_id"] = trace_id
     current_request.set((request_id, trace_id))
-    return f"00-{trace_id}-{secrets.token_hex(8)}-{flags}".encode()
+    return f"00-{trace_id}-{fresh[32:]}-{flags}".encode()
 
 
 def _present_cursor(scope: Scope) -> str | None:

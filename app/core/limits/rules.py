@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _RULE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,3})([smh])", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -17,8 +18,7 @@ class LimitRule:
     window_seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class LimitState:
+class LimitState(NamedTuple):
     """Where a caller stands with one limit after a request.
 
     `reset_seconds` is, when over, how long to wait until a request is accepted again, and otherwise how long

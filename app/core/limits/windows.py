@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
@@ -23,8 +23,7 @@ _MOST_KEYS = 50_000
 _REDIS_TIMEOUT_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class WindowCount:
+class WindowCount(NamedTuple):
     """A counter after a request: counts of both windows, and how many seconds each still has.
 
     `previous_seconds` is until the previous window counts for nothing, `current_seconds` until the current
