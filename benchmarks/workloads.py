@@ -94,7 +94,7 @@ async def _placing(url: str, owners: list[Owner]) -> list[str]:
         lines = []
         for owner in owners:
             products = [str(row["id"]) for row in await connection.fetch(statement, owner.organization_id)]
-            for two in (random.sample(products, 2), random.sample(products, 2)):  # noqa: S311 - no secret
+            for two in (random.sample(products, 2), random.sample(products, 2)):
                 body = {
                     "items": [{"product_id": product, "quantity": n} for n, product in enumerate(two, 1)],
                     "customer": CUSTOMER,

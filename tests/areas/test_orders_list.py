@@ -180,7 +180,8 @@ async def test_cursor_when_it_goes_from_the_query_to_a_body(
 ) -> None:
     for _ in range(3):
         await make_order(db, owner=alice)
-    sent = {"from": "2020-01-01T00:00:00Z", "min_total": 1, "on_hold": False, "limit": 2}
+    sent: dict[str, str | int | bool] = {"from": "2020-01-01T00:00:00Z", "min_total": 1, "on_hold": False}
+    sent["limit"] = 2
     first = await client.get("/api/orders", headers=alice.headers, params=sent)
     rest = {**sent, "cursor": first.json()["next_cursor"]}
     second = await client.post("/api/orders/list", headers=alice.headers, json=rest)

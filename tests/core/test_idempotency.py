@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI, Request
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import func, select
+from sqlalchemy.pool import QueuePool
 
 from app.core import clock, errors, idempotency
 from app.core.crypto import key_ring, mac_matches
@@ -145,7 +146,9 @@ async def test_claim_when_transactions_were_given_up_is_taken_again(database: Da
         async with asyncio.timeout(10):
             for waits in is_waiting.values():
                 await waits.wait()
-        assert database.engine.pool.checkedout() == 0
+        pool = database.engine.pool
+        assert isinstance(pool, QueuePool)
+        assert pool.checkedout() == 0
         for gate, task in zip(gates.values(), (first, second), strict=True):
             gate.set()
             assert (await task).json() == "first"
