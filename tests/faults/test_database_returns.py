@@ -35,5 +35,7 @@ async def test_requests_when_the_database_was_restarted(
     away = await http.get("/api/orders")
     assert (away.status_code, away.json()["code"]) == (503, "database_unavailable")
     await asyncio.to_thread(installation.postgres.start)
+    # The server is the service's again, which stops it when it ends.
+    await asyncio.to_thread(installation.postgres.stop)
     assert await crowd() == {200, 201}
     assert await crowd() == {200, 201}
