@@ -27,6 +27,9 @@ BUSY_PAUSE = 0.05
 IDLE_PAUSE = 0.25
 """The longest time between two looks, with and without connections. A hint only shortens it."""
 
+UNHINTED_PAUSE = 0.015
+"""In place of BUSY_PAUSE where nobody hints, so that half of all events are there within 30 ms even so."""
+
 LEAST_PAUSE = 0.004
 """The shortest: hints that come faster are answered together."""
 
@@ -179,7 +182,8 @@ class Hub:
     async def _rest(self) -> None:
         """Wait for a hint, but not for long."""
         await asyncio.sleep(LEAST_PAUSE)
-        pause = BUSY_PAUSE if self.registry.all else IDLE_PAUSE
+        busy = BUSY_PAUSE if self.settings.events_wake == "listen" else UNHINTED_PAUSE
+        pause = busy if self.registry.all else IDLE_PAUSE
         try:
             async with asyncio.timeout(pause - LEAST_PAUSE):
                 await self.hint.wait()
