@@ -51,6 +51,10 @@ doctor: install ## Check the configuration and everything the service depends on
 test: install ## Run the test suite (ARGS="tests/areas/test_orders.py -k paid", WORKERS=auto)
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+.PHONY: bench
+bench: install ## Measure the service against the floor (ARGS=full, see benchmarks/README.md)
+	@$(PY) -m benchmarks.runner $(ARGS)
+
 .PHONY: check
 check: install ## Lint, formatting and types, without changing a file
 	@$(PY) -m ruff check .

@@ -36,8 +36,6 @@ ITEM = """i.id, i.order_id, i.position, i.product_id, i.design_id, i.design_vers
 ITEMS = f"""(SELECT json_agg(row_to_json(t)) FROM (SELECT {ITEM} FROM order_items i
     WHERE i.organization_id = o.organization_id AND i.order_id = o.id ORDER BY i.position) t) AS order_items"""
 
-MINE = "(SELECT user_id, organization_id FROM sessions WHERE id = $1 AND revoked_at IS NULL)"
-
 SESSION = "SELECT s.user_id FROM sessions s WHERE s.id = $1 AND s.revoked_at IS NULL"
 
 PAGE = f"""

@@ -111,6 +111,8 @@ def main() -> int:
         sys.stderr.write("The load is made by wrk, which is missing: apt-get install wrk\n")
         return 2
     mode = MODES[options.mode]
+    # Asked before anything of ours runs: it says how busy others keep the machine.
+    machine = _machine()
     with ExitStack() as stack:
         home = options.data or Path(stack.enter_context(_scratch()))
         home.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,8 @@ def main() -> int:
             check(workload, files[workload.name], *(program.url for program in programs))
         say("both programs give the same answers")
         verdicts = _measure(workloads, files, programs, mode, options.connections)
-    report = {"date": time.strftime("%Y-%m-%d"), "machine": _machine(), "connections": options.connections}
+    report: dict[str, Any] = {"date": time.strftime("%Y-%m-%d %H:%M"), "machine": machine}
+    report |= {"mode": options.mode, "connections": options.connections}
     report["workloads"] = [verdict.as_dict() for verdict in verdicts]
     sys.stdout.write(table(verdicts) + "\n" + json.dumps(report, indent=2) + "\n")
     if options.json is not None:
@@ -266,7 +269,8 @@ def _free_port() -> int:
 
 
 def _machine() -> str:
-    return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, load {load:.1f} before"
 
 
 def say(line: str) -> None:

@@ -323,18 +323,18 @@ async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]
 
     A write with an Idempotency-Key is committed by the idempotency layer instead, together with its answer.
     """
-    handed_over = False
+    has_ended = False
     try:
         if claim is not None:
             await claim.take(session)
         yield session
         if claim is not None:
             claim.hand_over(session, commit)
-            handed_over = True
         else:
             await commit(session)
+        has_ended = True
     finally:
-        if not handed_over:
+        if not has_ended:
             await session.close()
 
 

@@ -5,27 +5,53 @@ The row guard does not see it: the owner is its first parameter, and every table
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from app.core.database import ScopedSession
 from app.models.base import Base
 from app.models.orders import OrderSettings, ShippingRate
-from app.models.products import Product
 from app.repositories.base import detached
 
 M = TypeVar("M", bound=Base)
+
+
+class BasketProduct(NamedTuple):
+    """What an order needs of a product; the members are columns of `products`."""
+
+    id: UUID
+    name: str
+    slug: str
+    sku: str | None
+    category: str | None
+    price: int
+    currency: str
+    tax_category: str
+    weight_g: int | None
+    options: list[dict[str, Any]]
+    status: str
+    track_inventory: bool
+    allow_backorder: bool
+    stock: int
+    reserved: int
+    lead_time_days: int | None
+    version: int
+
+    @property
+    def available(self) -> int | None:
+        """The pieces that may still be ordered; None when they are not counted."""
+        return self.stock - self.reserved if self.track_inventory else None
 
 
 @dataclass(frozen=True, slots=True)
 class BasketRows:
     """The rows behind a basket. Products that are not the organisation's, or deleted, are not among them.
 
-    They are in no session: nothing that is done to them is written. `tax_rates` holds (region, tax_category,
-    rate_bps) of the country that taxes; `settings` is None before their first use.
+    Settings and rate are in no session: nothing that is done to them is written. `tax_rates` holds (region,
+    tax_category, rate_bps) of the country that taxes; `settings` is None before their first use.
     """
 
-    products: dict[UUID, Product] = field(default_factory=dict)
+    products: dict[UUID, BasketProduct] = field(default_factory=dict)
     settings: OrderSettings | None = None
     shipping: ShippingRate | None = None
     tax_rates: Sequence[tuple[str, str, int]] = ()
@@ -50,12 +76,12 @@ class _Columns(Generic[M]):
         return row[self.place.start] is not None
 
 
-PRODUCT = _Columns(Product, "p", 0)
-SETTINGS = _Columns(OrderSettings, "s", PRODUCT.place.stop)
+PRODUCT = slice(0, len(BasketProduct._fields))
+SETTINGS = _Columns(OrderSettings, "s", PRODUCT.stop)
 SHIPPING = _Columns(ShippingRate, "r", SETTINGS.place.stop)
 
 BASKET = f"""
-    SELECT {PRODUCT.sql}, {SETTINGS.sql}, {SHIPPING.sql},
+    SELECT {", ".join(f"p.{name}" for name in BasketProduct._fields)}, {SETTINGS.sql}, {SHIPPING.sql},
            (SELECT coalesce(jsonb_agg(jsonb_build_array(t.region, t.tax_category, t.rate_bps)
                                       ORDER BY t.tax_category), '[]')
             FROM tax_rates t
@@ -69,6 +95,9 @@ BASKET = f"""
     """  # noqa: S608 - names of the code
 """Without a country (no address was given) place and rates are those of the seller in the settings."""
 
+LOCKED_BASKET = f"{BASKET} ORDER BY p.id FOR NO KEY UPDATE OF p"
+"""The same for stock that is held next: nobody else moves that of these products meanwhile."""
+
 
 async def read_basket(
     session: ScopedSession,
@@ -78,16 +107,16 @@ async def read_basket(
     country: str | None,
     region: str | None,
     shipping_code: str | None,
+    lock: bool = False,
 ) -> BasketRows:
     """The products with the settings, the shipping rate and the tax rates that apply; and the time."""
-    rows = await session.fetch(
-        BASKET, organization_id, list(product_ids), country, region or "", shipping_code
-    )
+    values = (organization_id, list(product_ids), country, region or "", shipping_code)
+    rows = await session.fetch(LOCKED_BASKET if lock else BASKET, *values)
     if not rows:
         return BasketRows()
     first = rows[0]
     session.learn_now(first[-1])
-    products = [PRODUCT.read(row) for row in rows]
+    products = [BasketProduct._make(row[PRODUCT]) for row in rows]
     return BasketRows(
         products={product.id: product for product in products},
         settings=SETTINGS.read(first) if SETTINGS.is_there(first) else None,

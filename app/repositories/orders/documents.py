@@ -58,7 +58,7 @@ class OrderDocuments:
     def __init__(self, listed: Shape, single: Shape, states: States) -> None:
         self._listed = _members(listed, states)
         self._single = _members(single, states)
-        self._of_page = lru_cache(maxsize=256)(self._page)
+        self.statement_of_page = lru_cache(maxsize=256)(self._page)
 
     async def newest(
         self,
@@ -70,7 +70,7 @@ class OrderDocuments:
         may_write: bool,
     ) -> OrderPage:
         """The newest orders of an organisation, or those before a place in that order."""
-        statement = self._of_page(limit, before is not None)
+        statement = self.statement_of_page(limit, before is not None)
         (row,) = await session.fetch(statement, organization_id, may_write, *(before or ()))
         # The last row of a full page, and the one behind it if there is one.
         ends: Sequence[Any] = row[1] or ()

@@ -12,8 +12,7 @@ from app.core.database import Owner
 from app.core.errors import AppError, Conflict, FieldError, Invalid, NotFound
 from app.core.money import AmountOutOfRange, Discount, PriceLine, Pricing, Shipping, price_order
 from app.models.orders import OrderSettings, ShippingRate
-from app.models.products import Product
-from app.repositories.orders.basket import BasketRows, read_basket
+from app.repositories.orders.basket import BasketProduct, BasketRows, read_basket
 from app.schemas.orders import Address, OrderLine
 from app.schemas.product_options import load_options
 from app.services.orders.settings import OrderSettingsService
@@ -24,7 +23,7 @@ from app.services.products.customization import CheckedCustomization, check_cust
 class BasketLine:
     """One line whose product exists and whose customisation is valid."""
 
-    product: Product
+    product: BasketProduct
     quantity: int
     customization: CheckedCustomization
 
@@ -128,8 +127,11 @@ class BasketService:
         addresses: Sequence[Address | Mapping[str, Any] | None],
         shipping_code: str | None,
         currency: str | None,
+        lock: bool = False,
     ) -> Basket:
         """Read and check a basket with one statement; of `addresses`, shipping comes before billing.
+
+        `lock`: its stock is held next, and the products are locked for that.
 
         Refusals name every line that is at fault. 404 `product_not_found`, `design_not_found`,
         `file_not_found`; 409 `product_not_orderable`; 422 of customisations, `mixed_currencies`,
@@ -147,6 +149,7 @@ class BasketService:
             country=place.country,
             region=place.region,
             shipping_code=shipping_code,
+            lock=lock,
         )
         checked = _checked_lines(lines, rows)
         currency = _one_currency(checked, currency)

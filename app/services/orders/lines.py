@@ -10,7 +10,6 @@ from app.core.mail_addresses import parse_address
 from app.core.money import Pricing
 from app.core.search_terms import search_terms
 from app.models.orders import OrderItem
-from app.models.products import Product
 from app.schemas.orders import Address, Customer
 from app.services.orders.basket import Basket, BasketLine
 
@@ -74,7 +73,7 @@ def item_rows(order_id: UUID, basket: Basket, pricing: Pricing) -> list[dict[str
 
 def _snapshot(line: BasketLine, base_price: int) -> dict[str, Any]:
     """The product as it is bought, with the definitions of those options that the buyer answered."""
-    product: Product = line.product
+    product = line.product
     answered = line.customization.values
     return {
         "id": str(product.id),

@@ -66,6 +66,7 @@ class PlacingService:
             addresses=(body.shipping_address, body.billing_address),
             shipping_code=body.shipping_code,
             currency=body.currency,
+            lock=body.status == "pending",
         )
         if body.status == "draft":
             return await self._keep_draft(columns, basket, body.discount_code)
@@ -152,7 +153,7 @@ class PlacingService:
     ) -> tuple[Order, list[dict[str, Any]]]:
         """Steps 4 to 8 of placing an order; answers it with its lines as JSON values."""
         order_id: UUID = columns["id"]
-        reserved = await self.stock.reserve(order_id, basket.quantities)
+        reserved = await self.stock.reserve(order_id, basket.quantities, are_locked=True)
         email = columns["customer_email_canonical"]
         sale = await self.sales.sell(
             basket,

@@ -74,15 +74,18 @@ class StockService:
         self.stock = StockRepository(session, principal.organization_id)
         self.products = ProductRepository(session)
 
-    async def reserve(self, order_id: UUID, quantities: Mapping[UUID, int]) -> dict[UUID, ReservedProduct]:
+    async def reserve(
+        self, order_id: UUID, quantities: Mapping[UUID, int], *, are_locked: bool = False
+    ) -> dict[UUID, ReservedProduct]:
         """Hold pieces for an order that is being placed; untracked products are left out of the answer.
 
-        One statement, which writes neither reservations nor movements: the caller inserts `reservation_rows`
-        and `movement_rows` together with the order. 409 `insufficient_stock` names every product that is
-        short, 409 `product_not_orderable` those that are not for sale any more.
+        One statement, and one before it unless the caller has locked the products. Neither reservations nor
+        movements are written: the caller inserts `reservation_rows` and `movement_rows` together with the
+        order. 409 `insufficient_stock` names every product that is short, 409 `product_not_orderable` those
+        that are not for sale any more.
         """
         _refuse_empty(quantities)
-        return await self._hold(order_id, {}, quantities)
+        return await self._hold(order_id, {}, quantities, are_locked=are_locked)
 
     async def rehold(self, order_id: UUID, quantities: Mapping[UUID, int]) -> dict[UUID, ReservedProduct]:
         """Hold exactly these pieces for an order that may hold others: takes and gives back the difference.
@@ -209,7 +212,12 @@ class StockService:
         await self._record("import", None, [_level_of(product, delta) for product, delta in changed])
 
     async def _hold(
-        self, order_id: UUID, before: Mapping[UUID, int], quantities: Mapping[UUID, int]
+        self,
+        order_id: UUID,
+        before: Mapping[UUID, int],
+        quantities: Mapping[UUID, int],
+        *,
+        are_locked: bool = False,
     ) -> dict[UUID, ReservedProduct]:
         """Change what an order holds from `before` to `quantities`, or refuse and name what is in the way."""
         deltas = {
@@ -219,7 +227,7 @@ class StockService:
         }
         if not deltas:
             return {}
-        outcome = await self.stock.reserve(deltas)
+        outcome = await self.stock.reserve(deltas, are_locked=are_locked)
         if outcome.unorderable:
             raise Conflict(
                 "product_not_orderable",
