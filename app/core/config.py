@@ -19,6 +19,15 @@ WordList = Annotated[list[str], NoDecode]
 PLACEHOLDERS = frozenset({"", "changeme", "change-me", "secret", "placeholder", "example", "development"})
 """Words that are never a secret, whatever variable holds them."""
 
+PROVIDER_SECRETS = (
+    "google_client_secret",
+    "github_client_secret",
+    "s3_access_key_id",
+    "s3_secret_access_key",
+    "s3_session_token",
+)
+"""What other services gave us: it is theirs to say how long it is, but it is never one of those words."""
+
 
 class Settings(BaseSettings):
     """Every variable that the service reads; the README's table is generated from this class."""
@@ -81,6 +90,28 @@ class Settings(BaseSettings):
     session_remember_max_seconds: int = Field(2_592_000, ge=600, description="Life when remembered.")
     refresh_leeway_seconds: int = Field(10, ge=0, le=60, description="How long a lost answer is repeated.")
     step_up_seconds: int = Field(900, ge=60, le=3600, description="How recent a second check must be.")
+    google_client_id: str | None = Field(
+        None, description="Sign-in with Google; unset: the sandbox plays it."
+    )
+    google_client_secret: str | None = Field(None, description="The secret that belongs to it.")
+    github_client_id: str | None = Field(
+        None, description="Sign-in with GitHub; unset: the sandbox plays it."
+    )
+    github_client_secret: str | None = Field(None, description="The secret that belongs to it.")
+    mfa_totp_window: int = Field(1, ge=0, le=3, description="Steps of 30 s that a code may be early or late.")
+    totp_issuer: str = Field("Luneo", description="The name that authenticator apps show.")
+    email_change_seconds: int = Field(86_400, ge=600, description="Life of the link to a new address.")
+    email_undo_seconds: int = Field(604_800, ge=3600, description="How long a change of address is undone.")
+    invitation_seconds: int = Field(604_800, ge=3600, description="Life of an invitation.")
+    invitation_max_sends: int = Field(5, ge=1, le=20, description="Mails of one invitation.")
+    transfer_seconds: int = Field(259_200, ge=3600, description="Life of an offer of ownership.")
+    max_owned_organizations: int = Field(10, ge=1, le=1000, description="Organisations that one person owns.")
+    organization_grace_days: int = Field(
+        30, ge=1, le=365, description="Until a deleted organisation is purged."
+    )
+    password_breach_check: Literal["on", "off"] = Field(
+        "off", description="`on`: ask by k-anonymity whether a new password was leaked."
+    )
     password_min_length: int = Field(8, ge=8, le=64, description="Shortest password, in code points.")
     password_hash_concurrency: int = Field(
         0, ge=0, le=64, description="Hashes at once; 0: the number of CPUs."
@@ -100,6 +131,21 @@ class Settings(BaseSettings):
     limit_refresh: Rule = Field("30/5m", description="Refreshes per session.")
     limit_session: Rule = Field("600/1m", description="Requests per session.")
     limit_bad_token_ip: Rule = Field("60/1m", description="Unverifiable bearer tokens per address.")
+    limit_mfa_account: Rule = Field("10/15m", description="Wrong second factors per person.")
+    limit_email_change: Rule = Field("5/24h", description="Changes of address per person.")
+    limit_password_change: Rule = Field("10/1h", description="Changes of password per person.")
+    limit_two_factor: Rule = Field("10/15m", description="Codes tried in the settings, per person.")
+    limit_invite: Rule = Field("20/1h", description="Invitations per organisation.")
+    limit_invite_daily: Rule = Field("100/24h", description="The same in a day.")
+    limit_invitation_token: Rule = Field("30/15m", description="Uses of invitations per address.")
+    limit_transfer: Rule = Field("5/24h", description="Offers of ownership per organisation.")
+    limit_audit_verify: Rule = Field("6/1h", description="Verifications of the audit log per organisation.")
+    limit_audit_export: Rule = Field("5/24h", description="Exports of the audit log per organisation.")
+    limit_api_org: Rule = Field("20000/1h", description="Requests by API keys per organisation.")
+    limit_api_bad: Rule = Field("60/1m", description="Refused API keys per address.")
+    limit_file_uploads: Rule = Field("30/1m", description="Uploads per principal.")
+    limit_avatar: Rule = Field("10/1h", description="Changes of the portrait per person.")
+    limit_media: Rule = Field("600/1m", description="Public files and signed addresses, per address.")
     limit_products_read: Rule = Field("600/1m", description="Product lists and reads per principal.")
     limit_products_write: Rule = Field("120/1m", description="Product writes per principal.")
     limit_public_product: Rule = Field("120/1m", description="Public product pages per address.")
@@ -119,6 +165,24 @@ class Settings(BaseSettings):
     limit_stream_open: Rule = Field("60/1m", description="Streams opened, per person or key.")
     limit_stream_open_ip: Rule = Field("120/1m", description="Streams opened, per address.")
 
+    audit_keep_days: int = Field(365, ge=30, le=3650, description="How long audit entries are kept at least.")
+    audit_export_max_rows: int = Field(1_000_000, ge=1, description="Rows of one export of the audit log.")
+    audit_export_days: int = Field(7, ge=1, le=90, description="How long an export of it is kept.")
+    storage_url: str | None = Field(
+        None, description="`s3://bucket/prefix` or `file:///folder`; unset: a folder in DATA_DIR."
+    )
+    s3_endpoint: str | None = Field(None, description="Address of the S3 service; unset: AWS of the region.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_access_key_id: str | None = Field(None, description="Needed with `s3://`.")
+    s3_secret_access_key: str | None = Field(None, description="Needed with `s3://`.")
+    s3_session_token: str | None = Field(None, description="Of temporary credentials.")
+    s3_path_style: bool | None = Field(None, description="Unset: true where S3_ENDPOINT is set.")
+    storage_min_free_mb: int = Field(512, ge=0, description="Free disk that uploads leave.")
+    isolated_processes: int = Field(2, ge=1, le=64, description="Child processes for risky work at once.")
+    isolated_memory_mb: int = Field(1024, ge=256, description="Address space of one of them.")
+    upload_stall_s: int = Field(30, ge=1, le=600, description="Patience with an upload that sends nothing.")
+    avatar_max_bytes: int = Field(2_097_152, ge=1024, description="Largest portrait.")
+    image_max_pixels: int = Field(25_000_000, ge=1, description="Most pixels of an image.")
     list_total_cap: int = Field(10_000, ge=100, description="Where `total` of a list stops counting.")
     order_lines_max: int = Field(200, ge=1, le=1000, description="Lines of one order.")
     order_expiry_grace_minutes: int = Field(15, ge=0, le=1440, description="Added to the payment window.")
@@ -177,6 +241,10 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "SECRET_KEYS holds a placeholder; make one with `python -m app doctor --new-key`"
                 )
+        for name in PROVIDER_SECRETS:
+            given = getattr(self, name)
+            if given is not None and given.lower() in PLACEHOLDERS:
+                raise ValueError(f"{name.upper()} is a placeholder; set the real one, or leave it out")
         if self.metrics_token is not None and (
             len(self.metrics_token) < 16 or self.metrics_token.lower() in PLACEHOLDERS
         ):

@@ -33,13 +33,29 @@ _on_commit: list[Callable[[], None]] = []
 """What is told that this process has just committed an event: a sequencer that runs here wakes up early."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSpec:
+    """How an event becomes an entry of the audit log.
+
+    `targets` are pairs of a kind of thing and the payload field with its id; `subject` is the payload field
+    with the person concerned (None: the actor); `personal` are the members of the private part that the entry
+    keeps, sealed under that person's key; `changes` is the payload field with `{field: [before, after]}`.
+    """
+
+    targets: tuple[tuple[str, str], ...] = ()
+    subject: str | None = None
+    personal: tuple[str, ...] = ()
+    changes: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """A fact in the past tense. Subclasses are frozen dataclasses whose fields are the payload (`data`).
 
     `type` names it, `audience` says who may hear of it, `read_permission` cuts an organisation's audience,
     `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards,
-    `subject` is the kind of thing it is about and the field that holds its id.
+    `subject` is the kind of thing it is about and the field that holds its id, `audit` says what the audit
+    log keeps of it, or in words why it keeps nothing.
     """
 
     type: ClassVar[str]
@@ -50,6 +66,7 @@ class Event:
     handlers: ClassVar[tuple[str, ...]] = ()
     subject: ClassVar[tuple[str, str] | None] = None
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "success"
+    audit: ClassVar[AuditSpec | str] = "not judged yet"
 
     def __init_subclass__(cls) -> None:
         if "type" in cls.__dict__:

@@ -1,8 +1,6 @@
 """Mail in the background: from events to queued mails, and from the queue to a sender."""
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from app.core import clock
@@ -10,30 +8,18 @@ from app.core.database import Database, SystemSession
 from app.jobs.handlers import EventRow, handler
 from app.jobs.queue import defer, job
 from app.repositories.notifications import EmailRepository
-from app.services.auth.mails import mails_for as account_mails
 from app.services.notifications.mailing import enqueue, send, senders_of
-from app.services.notifications.requests import MailRequest
-from app.services.orders.mails import mails_for as order_mails
+from app.services.notifications.requests import COMPOSERS
 
 KEPT = timedelta(days=30)
 STEP = 500
-
-Source = Callable[[SystemSession, str, dict[str, Any], dict[str, Any]], Awaitable[list[MailRequest]]]
-
-SOURCES: dict[str, Source] = {
-    "auth": account_mails,
-    "order": order_mails,
-    "session": account_mails,
-    "user": account_mails,
-}
-"""Which area knows the mails of an event, by the first word of its type."""
 
 
 @handler("mail")
 async def queue_mails(session: SystemSession, event: EventRow) -> None:
     """Queue what this event mails, once per recipient, and a job for each."""
-    source = SOURCES[event.type.partition(".")[0]]
-    for request in await source(session, event.type, event.data, event.private):
+    compose = COMPOSERS[event.type]
+    for request in await compose(session, event.type, event.data, event.private):
         email_id = await enqueue(session, event.event_id, request)
         if email_id is not None:
             await defer(session, "mail.send", email_id=email_id)

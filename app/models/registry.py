@@ -1,13 +1,28 @@
 """Imports every table, so that `Base.metadata` is whole; core modules with tables of their own come first."""
 
 from app.core import events, idempotency
-from app.models import auth, billing, notifications, orders, products, realtime, settings, team
+from app.models import (
+    audit,
+    auth,
+    billing,
+    files,
+    integrations,
+    notifications,
+    orders,
+    products,
+    realtime,
+    settings,
+    team,
+)
 
 __all__ = [
+    "audit",
     "auth",
     "billing",
     "events",
+    "files",
     "idempotency",
+    "integrations",
     "notifications",
     "orders",
     "products",

@@ -13,7 +13,7 @@ from app.core.database import SystemSession
 from app.core.events import EventOutbox, open_private
 from app.models.auth import User
 from app.models.settings import Profile
-from app.services.auth.mails import mails_for
+from app.services.auth.mails import account_mails
 from app.services.notifications.requests import MailLink, MailRequest
 from app.services.notifications.templates import VARIABLES
 from tests.factories.accounts import make_session, make_user, refresh_token_of
@@ -40,7 +40,7 @@ async def mails(db: SystemSession, kind: str) -> list[MailRequest]:
     found: list[MailRequest] = []
     for event in (await db.execute(statement.order_by(EventOutbox.id))).scalars():
         data: dict[str, Any] = json.loads(event.body)["data"]
-        found += await mails_for(db, event.type, data, open_private(event.event_id, event.private_sealed))
+        found += await account_mails(db, event.type, data, open_private(event.event_id, event.private_sealed))
     for mail in found:
         assert VARIABLES[mail.template] - MADE_WHEN_RENDERED <= mail.variables.keys()
         assert all(isinstance(value, str) for value in mail.variables.values())
@@ -129,7 +129,7 @@ async def test_mail_when_nobody_has_the_locked_address(client: AsyncClient, db: 
 
 async def test_mail_when_an_account_is_locked_for_good(db: SystemSession, user: User) -> None:
     facts = {"device": "Firefox 130, Linux", "place": "FR", "time": "2026-01-01 10:00 UTC"}
-    (mail,) = await mails_for(db, "auth.locked", {"user_id": str(user.id), "until": None}, facts)
+    (mail,) = await account_mails(db, "auth.locked", {"user_id": str(user.id), "until": None}, facts)
     assert mail.variables == {
         "name": "Camille",
         "until": "la réinitialisation du mot de passe",

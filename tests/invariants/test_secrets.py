@@ -18,6 +18,9 @@ CREDENTIALS = {"database_url", "database_listen_url", "redis_url", "smtp_url"}
 NO_SECRETS = {
     "access_token_seconds": "How long a token lives.",
     "limit_bad_token_ip": "A rate limit.",
+    "limit_password_change": "A rate limit.",
+    "limit_invitation_token": "A rate limit.",
+    "password_breach_check": "A switch.",
     "password_min_length": "A length.",
     "password_hash_concurrency": "A number of threads.",
 }

@@ -15,7 +15,7 @@ from app.core.events import emit
 from app.core.mail_addresses import parse_address
 from app.models.auth import OneTimeToken, User
 from app.repositories.auth import OneTimeTokenRepository, PeopleRepository
-from app.schemas.auth import Confirm, Confirmed, SessionOpened
+from app.schemas.auth import Confirm, Confirmed, SignInAnswer
 from app.services.auth.events import EmailConfirmed
 from app.services.auth.one_time_tokens import (
     EMAIL_CONFIRM,
@@ -78,7 +78,7 @@ class ConfirmationService:
 
     async def _open(
         self, user: User, token: OneTimeToken, code_verifier: str | None, now: datetime
-    ) -> SessionOpened | None:
+    ) -> SignInAnswer | None:
         """A session for the browser that signed up; nobody else has the verifier.
 
         The address is confirmed, whatever else keeps the person out.

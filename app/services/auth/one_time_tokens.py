@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from app.core.crypto import (
@@ -21,30 +22,58 @@ from app.services.auth.refusals import remembered, token_expired, token_invalid,
 
 EMAIL_CONFIRM = "email_confirm"
 
-LIFETIMES = {EMAIL_CONFIRM: timedelta(hours=24)}
-"""How long the link of each purpose is good."""
+PASSWORD_RESET = "password_reset"  # noqa: S105 - a purpose
+MAGIC_LINK = "magic_link"
+STEP_UP = "step_up"
+AUTH_CODE = "auth_code"
+EMAIL_CHANGE = "email_change"
+EMAIL_CHANGE_UNDO = "email_change_undo"
+TEAM_INVITATION = "team_invitation"
+OWNERSHIP_TRANSFER = "ownership_transfer"
+
+LIFETIMES = {
+    EMAIL_CONFIRM: timedelta(hours=24),
+    PASSWORD_RESET: timedelta(minutes=30),
+    MAGIC_LINK: timedelta(minutes=10),
+    STEP_UP: timedelta(minutes=10),
+    AUTH_CODE: timedelta(seconds=60),
+}
+"""How long the token of each purpose is good; the others live as long as what they belong to."""
 
 CODE_LIFETIME = timedelta(minutes=10)
 """How long the code beside the link is good: six digits are guessed sooner than a token."""
 
 
 async def issue_for_person(
-    session: SystemSession, purpose: str, user: User, now: datetime, *, code_challenge: str | None
+    session: SystemSession,
+    purpose: str,
+    user: User,
+    now: datetime,
+    *,
+    code_challenge: str | None = None,
+    **values: Any,
 ) -> UUID:
     """Make the one live token of this purpose and person, whose row the caller has locked; answers its id."""
-    tokens = OneTimeTokenRepository(session)
-    await tokens.void_live(purpose, str(user.id), now)
-    token = OneTimeToken(
-        id=uuid7(),
-        purpose=purpose,
-        owner_key=str(user.id),
-        user_id=user.id,
-        email=user.email,
-        code_challenge=code_challenge,
-        payload={},
-        expires_at=now + LIFETIMES[purpose],
-        created_at=now,
+    return await issue(
+        session,
+        purpose,
+        str(user.id),
+        now,
+        **{"user_id": user.id, "email": user.email, "code_challenge": code_challenge, **values},
     )
+
+
+async def issue(session: SystemSession, purpose: str, owner_key: str, now: datetime, **values: Any) -> UUID:
+    """Make the one live token of this purpose and owner; the one before is voided. Answers its id.
+
+    `values` are columns of the row; without `expires_at` the purpose's lifetime counts.
+    """
+    tokens = OneTimeTokenRepository(session)
+    await tokens.void_live(purpose, owner_key, now)
+    given = {"payload": {}, **values}
+    if "expires_at" not in given:
+        given["expires_at"] = now + LIFETIMES[purpose]
+    token = OneTimeToken(id=uuid7(), purpose=purpose, owner_key=owner_key, created_at=now, **given)
     await tokens.add(token)
     return token.id
 

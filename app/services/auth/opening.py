@@ -14,9 +14,9 @@ from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.auth import User, UserSession
 from app.repositories.auth import PeopleRepository, SessionCard, SessionRepository
-from app.schemas.auth import SessionOpened, SignedInOrganization, SignedInUser
+from app.schemas.auth import SessionOpened, SignedInOrganization, SignedInUser, SignInAnswer
 from app.services.auth.events import SignedIn
-from app.services.auth.mails import seen
+from app.services.auth.recipients import seen
 from app.services.auth.refusals import invalid_credentials, no_organization, unusable
 
 SESSION_KEY_BYTES = 32
@@ -35,7 +35,7 @@ class FirstFactor:
 
 async def open_session(
     session: SystemSession, factor: FirstFactor, device: Device, now: datetime
-) -> SessionOpened:
+) -> SignInAnswer:
     """Open a session for a proved first factor, in the caller's transaction; the tokens that belong to it.
 
     The account is locked and judged again, because it may have changed since the proof: 403 when it may not

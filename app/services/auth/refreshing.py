@@ -18,8 +18,8 @@ from app.models.auth import UserSession
 from app.repositories.auth import SessionRepository
 from app.schemas.auth import Refresh, SessionOpened
 from app.services.auth.events import RefreshReplayed, RefreshReused, SessionRevoked
-from app.services.auth.mails import seen
 from app.services.auth.opening import opened, session_key
+from app.services.auth.recipients import seen
 from app.services.auth.refusals import (
     refresh_token_invalid,
     refresh_token_reused,

@@ -14,7 +14,7 @@ from app.core.mail_addresses import parse_address
 from app.core.passwords import verify_password
 from app.models.auth import SignInThrottle
 from app.repositories.auth import Credentials, PeopleRepository, ThrottleRepository
-from app.schemas.auth import SessionOpened, SignIn
+from app.schemas.auth import SignIn, SignInAnswer
 from app.services.auth.opening import FirstFactor, open_session
 from app.services.auth.refusals import invalid_credentials, unusable
 from app.services.auth.throttle import (
@@ -44,7 +44,7 @@ class SignInService:
         self.database = database
         self.device = device
 
-    async def sign_in(self, body: SignIn) -> SessionOpened:
+    async def sign_in(self, body: SignIn) -> SignInAnswer:
         """Open a session for a right password.
 
         401 `invalid_credentials`, 429 `too_many_attempts` while the address is locked, 403 for an account
@@ -93,7 +93,7 @@ class SignInService:
 
     async def _open(
         self, body: SignIn, key: bytes, found: Credentials, new_hash: str | None, now: datetime
-    ) -> SessionOpened:
+    ) -> SignInAnswer:
         await ThrottleRepository(self.session).clear(key)
         if new_hash is not None and found.password_hash is not None:
             await PeopleRepository(self.session).replace_hash(found.user.id, found.password_hash, new_hash)

@@ -17,7 +17,7 @@ from app.core.events import emit
 from app.models.auth import SignInThrottle
 from app.repositories.auth import SessionRepository, ThrottleRepository
 from app.services.auth.events import Locked, SignInFailed
-from app.services.auth.mails import seen
+from app.services.auth.recipients import seen
 from app.services.auth.refusals import remembered
 
 logger = structlog.get_logger(__name__)

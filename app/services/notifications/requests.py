@@ -1,10 +1,15 @@
 """What an area asks for when an event should mail somebody."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
+
+from app.core.events import Event
+
+if TYPE_CHECKING:
+    from app.core.database import SystemSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +53,23 @@ class MailRequest:
     organization_id: UUID | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     link: MailLink | SignedLink | None = None
+
+
+Composer = Callable[["SystemSession", str, dict[str, Any], dict[str, Any]], Awaitable[list[MailRequest]]]
+"""Makes the mails of an event from its type, its payload and its private part."""
+
+COMPOSERS: dict[str, Composer] = {}
+"""Who makes the mails of an event, by its type."""
+
+
+def mails_for(*classes: type[Event]) -> Callable[[Composer], Composer]:
+    """Register the composer of these events, which name the handler `mail`; it stands in a module `mails`."""
+
+    def register(composer: Composer) -> Composer:
+        for kind in classes:
+            if kind.type in COMPOSERS:
+                raise TypeError(f"two composers mail {kind.type}")
+            COMPOSERS[kind.type] = composer
+        return composer
+
+    return register

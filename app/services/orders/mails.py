@@ -6,14 +6,16 @@ from uuid import UUID
 
 from app.core.database import SystemSession
 from app.repositories.orders.tracking import TrackingRepository
-from app.services.notifications.requests import MailRequest, SignedLink
+from app.services.notifications.requests import MailRequest, SignedLink, mails_for
+from app.services.orders.events import OrderTrackRequested
 from app.services.orders.track_links import TRACK_USE, TrackLink
 
 TRACK_PATH = "/orders/track"
 """The page of the application that shows an order to its buyer."""
 
 
-async def mails_for(
+@mails_for(OrderTrackRequested)
+async def order_mails(
     session: SystemSession,
     event_type: str,  # noqa: ARG001 - one kind of event of this area is mailed
     data: dict[str, Any],

@@ -1,4 +1,4 @@
-"""The routes under `/api/settings`: for now, the caller's sessions."""
+"""The routes of the caller's sessions."""
 
 from typing import Annotated
 

@@ -2,13 +2,25 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app.core.access import Principal, allow, authenticate, public
+from app.core.access import allow, authenticate
 from app.core.errors import problems
-from app.core.limits import limited
 from app.core.requests import StrictRoute
+from app.routers.auth.markers import (
+    LOGIN_LIMIT,
+    MAIL_LIMIT,
+    NO_STORE,
+    SIGNUP_LIMIT,
+    STEP_UP_LIMIT,
+    TOKEN_PROBLEMS,
+    TOKEN_REFUSED,
+    UNUSABLE,
+    Anybody,
+    Mailed,
+    SignedIn,
+)
 from app.schemas.auth import (
     Address,
     Confirm,
@@ -19,6 +31,7 @@ from app.schemas.auth import (
     Refresh,
     SessionOpened,
     SignIn,
+    SignInAnswer,
     SignUp,
     SteppedUp,
     StepUp,
@@ -34,25 +47,8 @@ from app.services.auth.sign_out import SignOuts, SignOutScope
 from app.services.auth.signup import SignUps
 from app.services.auth.step_up import StepUps
 
-NO_STORE = {"Cache-Control": "no-store"}
-
 router = APIRouter(route_class=StrictRoute, prefix="/api/auth", tags=["auth"])
 alias_router = APIRouter(route_class=StrictRoute, prefix="/api", tags=["auth"])
-
-Anybody = Annotated[None, Depends(public("whoever is not signed in yet comes here"))]
-Mailed = Annotated[None, Depends(public("whoever holds the mail may come from any browser"))]
-SignedIn = Annotated[Principal, Depends(allow())]
-
-LOGIN_LIMIT = Depends(limited("login_ip", by="address", is_sign_in=True))
-SIGNUP_LIMIT = Depends(limited("signup_ip", by="address", is_sign_in=True))
-MAIL_LIMIT = Depends(limited("mail_ip", by="address"))
-STEP_UP_LIMIT = Depends(limited("step_up", by="principal", is_sign_in=True))
-
-UNUSABLE = ["email_not_confirmed", "account_suspended", "erasure_pending", "no_organization"]
-TOKEN_REFUSED = [
-    "unauthenticated", "access_token_expired", "access_token_invalid", "session_expired", "session_revoked",
-]  # fmt: skip
-TOKEN_PROBLEMS = problems({400: ["token_invalid"], 410: ["token_used", "token_expired"]})
 
 LinkToken = Annotated[str | None, Query(max_length=1024, description="The token of the mail.")]
 LinkTokenHash = Annotated[
@@ -150,7 +146,7 @@ async def send_verification_email_alias(
     dependencies=[LOGIN_LIMIT],
     responses=problems({401: ["invalid_credentials"], 403: UNUSABLE, 429: ["too_many_attempts"]}),
 )
-async def sign_in(_: Anybody, sign_ins: SignIns, body: SignIn) -> SessionOpened:
+async def sign_in(_: Anybody, sign_ins: SignIns, body: SignIn) -> SignInAnswer:
     """Sign in by address and password.
 
     After ten failures in a row the address is locked for a while, whether or not it has an account.

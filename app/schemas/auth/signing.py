@@ -173,11 +173,24 @@ class SessionOpened(Output):
     organization: SignedInOrganization | None
 
 
+class MfaRequired(Output):
+    """The first factor was right; `POST /api/auth/mfa/verify` takes the second."""
+
+    status: Literal["mfa_required"] = "mfa_required"
+    mfa_token: str
+    methods: list[Literal["totp", "backup_code"]]
+    expires_in: int = Field(description="Seconds until the sign-in has to begin anew.")
+
+
+SignInAnswer = SessionOpened | MfaRequired
+"""What a right first factor is answered with, whichever it was."""
+
+
 class Confirmed(Output):
     """The address is confirmed."""
 
     status: Literal["confirmed"] = "confirmed"
-    session: SessionOpened | None
+    session: SignInAnswer | None
 
 
 class SteppedUp(Output):

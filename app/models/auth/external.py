@@ -1,0 +1,1 @@
+"""The tables of sign-in at other providers: identities and trips."""

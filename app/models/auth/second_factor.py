@@ -1,0 +1,1 @@
+"""The tables of the second factor: factors, backup codes, challenges."""

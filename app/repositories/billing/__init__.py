@@ -1,0 +1,5 @@
+"""The only place that speaks SQL about billing."""
+
+from app.repositories.billing.plans import PlanRepository
+
+__all__ = ["PlanRepository"]

@@ -1,0 +1,7 @@
+"""The routes of the profile."""
+
+from fastapi import APIRouter
+
+from app.core.requests import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, prefix="/api/settings", tags=["settings"])

@@ -1,0 +1,7 @@
+"""The routes of the transfer of ownership."""
+
+from fastapi import APIRouter
+
+from app.core.requests import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, prefix="/api/team", tags=["team"])

@@ -1,0 +1,1 @@
+"""What an organisation pays for, and what it may use."""
