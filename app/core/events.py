@@ -39,13 +39,15 @@ class AuditSpec:
 
     `targets` are pairs of a kind of thing and the payload field with its id; `subject` is the payload field
     with the person concerned (None: the actor); `personal` are the members of the private part that the entry
-    keeps, sealed under that person's key; `changes` is the payload field with `{field: [before, after]}`.
+    keeps, sealed under that person's key; `changes` is the payload field with `{field: [before, after]}`;
+    `actor` is the payload field with the person who acted, where nobody was signed in yet.
     """
 
     targets: tuple[tuple[str, str], ...] = ()
     subject: str | None = None
     personal: tuple[str, ...] = ()
     changes: str | None = None
+    actor: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from app.core.events import Audience, Event
+from app.core.events import Audience, AuditSpec, Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +16,9 @@ class SignedUp(Event):
     description: ClassVar[str] = "An account was made."
     audience: ClassVar[Audience] = "personal"
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"), ("method", "method")), subject="user_id", actor="user_id"
+    )
 
     user_id: UUID
     method: str
@@ -30,6 +33,7 @@ class SignupRepeated(Event):
     audience: ClassVar[Audience] = "internal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
     user_id: UUID
 
@@ -43,6 +47,7 @@ class ConfirmationRequested(Event):
     audience: ClassVar[Audience] = "internal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = "The sign-up and the confirmation are kept themselves."
 
     user_id: UUID
 
@@ -59,6 +64,7 @@ class ConfirmationResendRequested(Event):
     description: ClassVar[str] = "Another mail to confirm an address was asked for."
     audience: ClassVar[Audience] = "internal"
     handlers: ClassVar[tuple[str, ...]] = ("confirmation",)
+    audit: ClassVar[AuditSpec | str] = "It is emitted for every address, and says nothing of anybody."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,9 @@ class EmailConfirmed(Event):
     audience: ClassVar[Audience] = "personal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"),), subject="user_id", actor="user_id"
+    )
 
     user_id: UUID
 
@@ -83,6 +92,9 @@ class SignedIn(Event):
     audience: ClassVar[Audience] = "personal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("session", "session_id"), ("method", "method")), subject="user_id", actor="user_id"
+    )
 
     user_id: UUID
     session_id: UUID
@@ -99,6 +111,9 @@ class SignInFailed(Event):
     description: ClassVar[str] = "A sign-in was refused."
     audience: ClassVar[Audience] = "internal"
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "failure"
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"), ("reason", "reason")), subject="user_id"
+    )
 
     user_id: UUID | None
     reason: str
@@ -113,6 +128,7 @@ class Locked(Event):
     audience: ClassVar[Audience] = "internal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "denied"
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
     user_id: UUID | None
     until: datetime | None
@@ -126,6 +142,9 @@ class SteppedUp(Event):
     description: ClassVar[str] = "A signed-in person confirmed their identity."
     audience: ClassVar[Audience] = "personal"
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("session", "session_id"), ("method", "method")), subject="user_id"
+    )
 
     user_id: UUID
     session_id: UUID
@@ -140,6 +159,9 @@ class SignedOut(Event):
     description: ClassVar[str] = "A person signed out."
     audience: ClassVar[Audience] = "personal"
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"), ("scope", "scope")), subject="user_id"
+    )
 
     user_id: UUID
     scope: Literal["local", "others", "global"]
@@ -153,6 +175,9 @@ class SessionRevoked(Event):
     description: ClassVar[str] = "A session was ended."
     audience: ClassVar[Audience] = "personal"
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("session", "session_id"), ("reason", "reason")), subject="user_id"
+    )
 
     user_id: UUID
     session_id: UUID
@@ -167,6 +192,7 @@ class RefreshReplayed(Event):
     description: ClassVar[str] = "A lost answer to a refresh was given again."
     audience: ClassVar[Audience] = "personal"
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("session", "session_id"),), subject="user_id")
 
     user_id: UUID
     session_id: UUID
@@ -182,6 +208,7 @@ class RefreshReused(Event):
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "denied"
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("session", "session_id"),), subject="user_id")
 
     user_id: UUID
     session_id: UUID

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from app.core.events import Audience, Event
+from app.core.events import Audience, AuditSpec, Event
 from app.core.permissions import Permission
 from app.models.orders import Order
 
@@ -22,6 +22,7 @@ class OrderEvent(Event):
     read_permission: ClassVar[Permission | None] = Permission.orders_read
     webhook: ClassVar[bool] = True
     subject: ClassVar[tuple[str, str] | None] = ("order", "order_id")
+    audit: ClassVar[AuditSpec | str] = "The order's own history keeps it."
 
     order_id: UUID
     order_number: str | None
@@ -133,6 +134,7 @@ class OrderTrackRequested(Event):
     description: ClassVar[str] = "The link by which a buyer follows an order was asked for."
     audience: ClassVar[Audience] = "internal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    audit: ClassVar[AuditSpec | str] = "It changes nothing; the mail that follows is kept."
 
     organization_id: UUID | None
     order_id: UUID | None
@@ -145,6 +147,7 @@ class DiscountEvent(Event):
     audience: ClassVar[Audience] = "organization"
     read_permission: ClassVar[Permission | None] = Permission.orders_read
     subject: ClassVar[tuple[str, str] | None] = ("discount", "discount_id")
+    audit: ClassVar[AuditSpec | str] = "The discount code and the orders that used it keep it."
 
     discount_id: UUID
     code: str
@@ -217,6 +220,7 @@ class OrderMoneyInconsistent(OrderEvent):
     audience: ClassVar[Audience] = "internal"
     read_permission: ClassVar[Permission | None] = None
     webhook: ClassVar[bool] = False
+    audit: ClassVar[AuditSpec | str] = "Nobody acted: it is an alert for the operators."
 
     differences: list[str]
 

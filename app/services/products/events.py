@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from app.core.events import Audience, Event
+from app.core.events import Audience, AuditSpec, Event
 from app.core.permissions import Permission
 from app.models.products import Product
 from app.repositories.products import Level
@@ -18,6 +18,9 @@ class ProductEvent(Event):
     read_permission: ClassVar[Permission | None] = Permission.products_read
     webhook: ClassVar[bool] = True
     subject: ClassVar[tuple[str, str] | None] = ("product", "product_id")
+    audit: ClassVar[AuditSpec | str] = (
+        "Business as usual: the log of events and the stock's movements keep it."
+    )
 
     product_id: UUID
     sku: str | None
@@ -84,6 +87,7 @@ class StockDriftDetected(Event):
     description: ClassVar[str] = "A product's reserved quantity is not the sum of what orders hold."
     audience: ClassVar[Audience] = "internal"
     subject: ClassVar[tuple[str, str] | None] = ("product", "product_id")
+    audit: ClassVar[AuditSpec | str] = "Nobody acted: it is an alert for the operators."
 
     product_id: UUID
     reserved: int
