@@ -162,6 +162,7 @@ class Marker:
     is_key_ok: bool = False
     needs_step_up: bool = False
     reason: str | None = None
+    is_for_staff: bool = False
 
     async def __call__(self, request: Request) -> Principal | None:
         if self.access != "allow":
@@ -183,6 +184,11 @@ def allow(permission: Permission | None = None, *, key: bool = False, step_up: b
     `key`: an API key with the scope of the same name may come too. `step_up`: the second check is recent.
     """
     return Marker("allow", permission, key, step_up)
+
+
+def staff(*, step_up: bool = False) -> Marker:
+    """The platform's staff (`PLATFORM_STAFF_IDS`) in a session of aal 2; no role and no key holds it."""
+    return Marker("allow", needs_step_up=step_up, is_for_staff=True)
 
 
 def public(reason: str) -> Marker:
@@ -233,6 +239,8 @@ async def principal_of_session(
     if row is None or ended is not None:
         raise ended_session(ended)
     permissions = _judge_membership(row, marker, now, settings)
+    if marker.is_for_staff:
+        _judge_staff(row, settings)
     if marker.needs_step_up and not _is_recent(row.step_up_at, now, settings):
         raise step_up_required(settings)
     if row.last_activity_at < now - ACTIVITY_STEP:
@@ -304,6 +312,16 @@ def _judge_membership(row: Facts, marker: Marker, now: datetime, settings: Setti
             permission=marker.permission,
         )
     return permissions
+
+
+def _judge_staff(row: SessionRow, settings: Settings) -> None:
+    """The platform's own permission, which no organisation gives."""
+    if row.aal < 2 or str(row.user_id) not in settings.platform_staff_ids:
+        raise Forbidden(
+            "permission_denied",
+            "This is for the platform's staff, signed in with a second factor.",
+            permission=Permission.platform_manage,
+        )
 
 
 def blocked_by(row: Facts, now: datetime) -> str | None:  # noqa: PLR0911 - one return per point of the page

@@ -1,5 +1,6 @@
 """The tables of authentication."""
 
+from app.models.auth.external import ExternalSignIn, Identity
 from app.models.auth.people import (
     OneTimeToken,
     Password,
@@ -9,6 +10,8 @@ from app.models.auth.people import (
 )
 
 __all__ = [
+    "ExternalSignIn",
+    "Identity",
     "OneTimeToken",
     "Password",
     "SignInThrottle",
