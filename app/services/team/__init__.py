@@ -1,0 +1,1 @@
+"""Organisations and their teams: who works where, and with which rights."""
