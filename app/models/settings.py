@@ -1,13 +1,14 @@
-"""The tables of personal settings: the profile."""
+"""The tables of personal settings: the profile, and changes of the address."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Integer, select, text, true
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, select, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.models.base import Base, Shared, Timestamps
+from app.models.base import Base, Identified, Personal, Shared, Timestamps
 from app.models.team import TeamMember
 
 if TYPE_CHECKING:
@@ -50,3 +51,23 @@ class Profile(Timestamps, Shared, Base):
     def writable(self, principal: "Principal") -> bool:
         """The person themselves."""
         return principal.kind == "user" and self.user_id == principal.user_id
+
+
+class EmailChange(Identified, Timestamps, Personal, Base):
+    """A change of a person's address: asked for, proved at the new address, and for some days undone."""
+
+    __tablename__ = "email_changes"
+    __table_args__ = (
+        CheckConstraint("status IN ('pending', 'confirmed', 'undone', 'replaced', 'expired')", name="status"),
+        Index(
+            "email_changes_pending_key", "user_id", unique=True, postgresql_where=text("status = 'pending'")
+        ),
+        Index("email_changes_user_id", "user_id"),
+    )
+
+    old_email: Mapped[str]
+    new_email: Mapped[str]
+    session_id: Mapped[UUID]
+    status: Mapped[str] = mapped_column(server_default="pending", default="pending")
+    confirmed_at: Mapped[datetime | None]
+    undo_until: Mapped[datetime | None]
