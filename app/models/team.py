@@ -1,10 +1,20 @@
-"""The tables of organisations: the organisation itself, its members and its custom roles."""
+"""The tables of organisations: the organisation, its members, custom roles, invitations and transfers."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -109,3 +119,78 @@ class TeamMember(Identified, Timestamps, Owned, Base):
     invited_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     joined_at: Mapped[datetime]
     last_active_at: Mapped[datetime | None]
+
+
+class Invitation(Identified, Timestamps, Owned, Base):
+    """A seat that was offered to an address. It holds no secret: the token of its mail is derived."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        CheckConstraint(
+            "role IN ('admin', 'manager', 'designer', 'member', 'viewer', 'custom')", name="role"
+        ),
+        CheckConstraint(
+            "status IN ('pending', 'accepted', 'declined', 'cancelled', 'expired')", name="status"
+        ),
+        # A role that is on offer cannot be deleted; a closed invitation only remembers its key.
+        CheckConstraint(
+            "(team_role_id IS NOT NULL) = (role = 'custom' AND status = 'pending')", name="team_role_id"
+        ),
+        CheckConstraint("char_length(message) <= 500", name="message"),
+        CheckConstraint("send_count > 0", name="send_count"),
+        CheckConstraint("(status = 'accepted') = (accepted_at IS NOT NULL)", name="accepted_at"),
+        CheckConstraint("(status = 'declined') = (declined_at IS NOT NULL)", name="declined_at"),
+        CheckConstraint("(status = 'cancelled') = (cancelled_at IS NOT NULL)", name="cancelled_at"),
+        owned_reference(["team_role_id"], "team_roles", ["id"]),
+        Index(
+            "invitations_pending_key",
+            "organization_id",
+            "email_canonical",
+            unique=True,
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index("invitations_email_canonical", "email_canonical", postgresql_where=text("status = 'pending'")),
+        Index("invitations_due", "expires_at", postgresql_where=text("status = 'pending'")),
+        Index("invitations_organization_id_created_at_id", "organization_id", "created_at", "id"),
+    )
+
+    email: Mapped[str]
+    email_canonical: Mapped[str]
+    role: Mapped[str]
+    team_role_id: Mapped[UUID | None]
+    role_key: Mapped[str]
+    message: Mapped[str | None]
+    invited_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    status: Mapped[str] = mapped_column(server_default="pending", default="pending")
+    expires_at: Mapped[datetime]
+    send_count: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"), default=1)
+    last_sent_at: Mapped[datetime]
+    accepted_at: Mapped[datetime | None]
+    accepted_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    declined_at: Mapped[datetime | None]
+    cancelled_at: Mapped[datetime | None]
+
+
+class OwnershipTransfer(Identified, Timestamps, Owned, Base):
+    """An offer of ownership to another member, who has to accept it."""
+
+    __tablename__ = "ownership_transfers"
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('pending', 'accepted', 'declined', 'cancelled', 'expired')", name="status"
+        ),
+        CheckConstraint("(status = 'pending') = (closed_at IS NULL)", name="closed_at"),
+        Index(
+            "ownership_transfers_pending_key",
+            "organization_id",
+            unique=True,
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index("ownership_transfers_due", "expires_at", postgresql_where=text("status = 'pending'")),
+    )
+
+    from_user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    to_user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    status: Mapped[str]
+    expires_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
