@@ -55,7 +55,11 @@ TYPES = {
     "session.refresh_reused",
     "session.revoked",
     "stock.drift_detected",
+    "user.avatar_removed",
+    "user.avatar_updated",
     "user.email_confirmed",
+    "user.profile_updated",
+    "user.updated",
 }
 """What the catalogue of events names and the service emits. A name is never used again for something else."""
 

@@ -23,6 +23,7 @@ class SessionCard:
 
     user: User
     full_name: str | None
+    avatar_file_id: UUID | None
     organization: Organization | None
     role: str | None
 
@@ -49,7 +50,7 @@ class SessionRepository(Repository[UserSession]):
     async def card(self, session: UserSession) -> SessionCard:
         """Whose session it is and where it works, in one statement."""
         statement = (
-            select(User, Profile.full_name, Organization, TeamMember.role)
+            select(User, Profile.full_name, Profile.avatar_file_id, Organization, TeamMember.role)
             .outerjoin(Profile, Profile.user_id == User.id)
             .outerjoin(
                 TeamMember,
@@ -62,7 +63,7 @@ class SessionRepository(Repository[UserSession]):
             .where(User.id == session.user_id)
         )
         row = (await self.session.execute(statement)).one()
-        return SessionCard(row[0], row[1], row[2], row[3])
+        return SessionCard(row[0], row[1], row[2], row[3], row[4])
 
     async def knows_device(self, user_id: UUID | None, key_hash: bytes | None, now: datetime) -> bool:
         """Whether a device key stands on one of the account's sessions, live or ended within 90 days.

@@ -18,6 +18,7 @@ from app.schemas.auth import SessionOpened, SignedInOrganization, SignedInUser, 
 from app.services.auth.events import SignedIn
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import invalid_credentials, no_organization, unusable
+from app.services.files.addresses import avatar_url
 
 SESSION_KEY_BYTES = 32
 
@@ -92,7 +93,12 @@ def opened(row: UserSession, card: SessionCard, now: datetime) -> SessionOpened:
         refresh_token=make_refresh_token(session_key(row), row.id, row.refresh_counter),
         refresh_expires_at=min(row.expires_at, now + timedelta(seconds=row.idle_seconds)),
         session_id=row.id,
-        user=SignedInUser(id=user.id, email=user.email, full_name=card.full_name, avatar_url=None),
+        user=SignedInUser(
+            id=user.id,
+            email=user.email,
+            full_name=card.full_name,
+            avatar_url=avatar_url(card.avatar_file_id),
+        ),
         organization=SignedInOrganization(
             id=organization.id, name=organization.name, slug=organization.slug, role=card.role
         )

@@ -27,6 +27,7 @@ from app.schemas.auth import (
     SessionRead,
     SwitchedOrganization,
 )
+from app.services.files.addresses import avatar_url
 
 NEWEST_FIRST = "-last_activity_at"
 
@@ -133,7 +134,7 @@ def _profile(profile: Profile | None) -> OwnProfile | None:
         city=profile.city,
         locale=profile.locale,
         timezone=profile.timezone,
-        avatar_url=None,
+        avatar_url=avatar_url(profile.avatar_file_id),
         version=profile.version,
     )
 

@@ -1,0 +1,5 @@
+"""The questions to the tables of personal settings."""
+
+from app.repositories.settings.profiles import ProfileRepository
+
+__all__ = ["ProfileRepository"]

@@ -1,0 +1,1 @@
+"""Settings: what people keep about themselves."""
