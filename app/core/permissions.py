@@ -1,6 +1,6 @@
 """The permissions of the whole API and the built-in roles that hold them (team page, section 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 
@@ -136,9 +136,125 @@ HOLDERS: Mapping[Permission, tuple[Role, ...]] = {
 }
 """Which built-in roles hold a permission; `platform:manage` belongs to the platform's staff, to no role."""
 
+DESCRIPTIONS: Mapping[Permission, str] = {
+    Permission.analytics_export: "Export figures of the analytics.",
+    Permission.analytics_ingest: "Send events to the analytics.",
+    Permission.analytics_manage: "Keep reports, goals and funnels of the analytics.",
+    Permission.analytics_read: "See the analytics.",
+    Permission.api_keys_manage: "Create, change and revoke API keys.",
+    Permission.ar_publish: "Publish AR models.",
+    Permission.ar_read: "See AR models.",
+    Permission.ar_write: "Upload and change AR models.",
+    Permission.audit_export: "Export the audit log.",
+    Permission.audit_read: "Read the audit log.",
+    Permission.billing_read: "See the plan, the usage and the invoices.",
+    Permission.billing_write: "Change the plan and how it is paid.",
+    Permission.branding_manage: "Change the organisation's logo, colours and domains.",
+    Permission.designs_delete: "Delete designs of others.",
+    Permission.designs_generate: "Generate designs.",
+    Permission.designs_read: "See designs.",
+    Permission.designs_write: "Create and change designs, and delete one's own.",
+    Permission.events_read: "Read the log of events.",
+    Permission.integrations_manage: "Connect and disconnect other services.",
+    Permission.integrations_read: "See the services that are connected.",
+    Permission.library_publish: "Publish templates and cliparts of the library.",
+    Permission.library_read: "See the library.",
+    Permission.library_write: "Add and change templates and cliparts of the library.",
+    Permission.members_invite: "Invite people, with a role of no more rights than one's own.",
+    Permission.members_read: "See the members and the roles.",
+    Permission.members_remove: "Remove members, and end their sessions.",
+    Permission.members_update: "Change the roles of members, suspend and activate them.",
+    Permission.monitoring_manage: "Keep monitors and alerts.",
+    Permission.monitoring_read: "See monitors and alerts.",
+    Permission.notifications_manage: "Say what the organisation's notifications are.",
+    Permission.orders_cancel_in_production: "Cancel orders that are being made.",
+    Permission.orders_read: "See orders.",
+    Permission.orders_refund: "Refund orders.",
+    Permission.orders_settings: "Change the settings, rates and codes of orders.",
+    Permission.orders_write: "Place and change orders.",
+    Permission.organization_delete: "Delete the organisation.",
+    Permission.organization_read: "See the organisation, its plan and its permissions.",
+    Permission.organization_transfer: "Give the organisation to another owner.",
+    Permission.organization_update: "Change the organisation's name and slug.",
+    Permission.platform_manage: "Work as staff of the platform; no role has it.",
+    Permission.products_read: "See products.",
+    Permission.products_stock: "Correct the stock of products.",
+    Permission.products_write: "Create, change and delete products.",
+    Permission.roles_manage: "Create, change and delete custom roles.",
+    Permission.security_manage: "Say what the organisation demands of its members' sessions.",
+    Permission.sso_enforce: "Let nobody in but by single sign-on.",
+    Permission.sso_manage: "Set up single sign-on and provisioning.",
+    Permission.support_manage: "Answer and keep all tickets.",
+    Permission.support_read: "See one's own tickets and the articles.",
+    Permission.support_write: "Open tickets and answer in them.",
+    Permission.webhooks_manage: "Create, change and delete webhooks.",
+}
+"""What each permission lets a person do, in a sentence."""
+
 ROLE_PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     role: frozenset(permission for permission, holders in HOLDERS.items() if role in holders) for role in Role
 }
+
+ROLE_NAMES: Mapping[Role, str] = {role: role.value.capitalize() for role in Role}
+ROLE_DESCRIPTIONS: Mapping[Role, str] = {
+    Role.owner: "May do everything; there is exactly one.",
+    Role.admin: "Runs the organisation: team, security, billing, everything but its end.",
+    Role.manager: "Runs the business: products, orders, analytics, invitations.",
+    Role.designer: "Makes designs, products and AR models.",
+    Role.member: "Makes designs and sees orders.",
+    Role.viewer: "Only looks.",
+}
+
+OWNER_ONLY = frozenset(permission for permission, holders in HOLDERS.items() if holders == OWNER)
+"""What no custom role can hold."""
+
+OPEN_TO_KEYS: frozenset[Permission] = frozenset(
+    {
+        Permission.analytics_export,
+        Permission.analytics_ingest,
+        Permission.analytics_manage,
+        Permission.analytics_read,
+        Permission.ar_publish,
+        Permission.ar_read,
+        Permission.ar_write,
+        Permission.audit_read,
+        Permission.billing_read,
+        Permission.designs_delete,
+        Permission.designs_generate,
+        Permission.designs_read,
+        Permission.designs_write,
+        Permission.events_read,
+        Permission.integrations_read,
+        Permission.library_publish,
+        Permission.library_read,
+        Permission.library_write,
+        Permission.members_read,
+        Permission.monitoring_manage,
+        Permission.monitoring_read,
+        Permission.orders_cancel_in_production,
+        Permission.orders_read,
+        Permission.orders_refund,
+        Permission.orders_write,
+        Permission.organization_read,
+        Permission.products_read,
+        Permission.products_stock,
+        Permission.products_write,
+        Permission.support_manage,
+        Permission.support_read,
+        Permission.support_write,
+        Permission.webhooks_manage,
+    }
+)
+"""The permissions that an API key may have as scopes; no key holds any other, whatever its row says."""
+
+_READING = frozenset(scope for scope in OPEN_TO_KEYS if scope.endswith(":read"))
+
+LEGACY_SCOPES: Mapping[str, frozenset[Permission]] = {
+    "read": _READING,
+    "write": _READING | {scope for scope in OPEN_TO_KEYS if scope.endswith(":write")},
+    "admin": OPEN_TO_KEYS - {Permission.webhooks_manage},
+}
+"""Words for several scopes at once. Webhooks send data elsewhere, so their scope is given by name only."""
 
 KNOWN: Mapping[str, Permission] = {permission.value: permission for permission in Permission}
 
@@ -151,3 +267,17 @@ def permissions_of(role: str, custom: list[str] | None) -> frozenset[Permission]
     if role == "custom":
         return frozenset(KNOWN[name] for name in custom or () if name in KNOWN)
     return ROLE_PERMISSIONS[Role(role)]
+
+
+def scopes_of(words: Iterable[object]) -> frozenset[Permission]:
+    """The scopes that a key's list names, one by one or by legacy words.
+
+    A name that the registry does not open to keys (any more) grants nothing.
+    """
+    found: set[Permission] = set()
+    for word in words:
+        if isinstance(word, str):
+            found |= LEGACY_SCOPES.get(word, frozenset())
+            if KNOWN.get(word) in OPEN_TO_KEYS:
+                found.add(KNOWN[word])
+    return frozenset(found)
