@@ -31,9 +31,12 @@ SAMPLES: dict[str, Any] = {"currency": "EUR", "country": "FR", "period": "2026",
 
 OWN_SAMPLES: dict[str, dict[str, Any]] = {
     "discount_codes": {"code": "PLANTED", "value": 100},
+    "mfa_backup_codes": {"selector": "4SEL"},
+    "mfa_factors": {"status": "active", "type": "totp"},
     "order_payments": {"method": "cash"},
     "orders": {"status": "draft"},
     "stock_movements": {"delta_stock": 1},
+    "subject_keys": {"key_sealed": b"planted"},
     "team_members": {"role": "viewer"},
 }
 """Values that one table's CHECKs ask for, by the table and the attribute."""

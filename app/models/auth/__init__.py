@@ -8,10 +8,14 @@ from app.models.auth.people import (
     User,
     UserSession,
 )
+from app.models.auth.second_factor import MfaBackupCode, MfaChallenge, MfaFactor
 
 __all__ = [
     "ExternalSignIn",
     "Identity",
+    "MfaBackupCode",
+    "MfaChallenge",
+    "MfaFactor",
     "OneTimeToken",
     "Password",
     "SignInThrottle",
