@@ -1,8 +1,5 @@
 """Owns sign-up: one answer and one hash whatever the address, and an account only where there was none."""
 
-import re
-import secrets
-import unicodedata
 from datetime import datetime
 from typing import Annotated
 
@@ -17,14 +14,12 @@ from app.core.ids import uuid7
 from app.core.mail_addresses import MailAddress, parse_address
 from app.core.passwords import hash_password, password_problems
 from app.models.auth import User
-from app.models.team import Organization, TeamMember
 from app.repositories.auth import PeopleRepository
 from app.schemas.auth import ConfirmationSent, SignUp
 from app.services.auth.events import ConfirmationRequested, SignedUp, SignupRepeated
+from app.services.auth.founding import PERSONAL_NAMES, give_home
 from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import EMAIL_CONFIRM, issue_for_person
-
-PERSONAL_NAMES = {"fr": "Espace personnel", "en": "Personal workspace"}
 
 
 class SignUpService:
@@ -71,11 +66,11 @@ class SignUpService:
             return
         await self._fill(people, user, body, hashed, now)
         if is_new:
-            await self._give_home(people, user, body, now)
+            await self._give_home(user, body, now)
             await emit(self.session, SignedUp(user_id=user.id, method="password"))
         else:
             rehearsal = await self.session.begin_nested()
-            await self._give_home(people, user, body, now)
+            await self._give_home(user, body, now)
             await rehearsal.rollback()
 
     async def _rehearse(self, people: PeopleRepository, body: SignUp, hashed: str, now: datetime) -> None:
@@ -88,7 +83,7 @@ class SignUpService:
         decoy = User(id=user_id, email=f"{user_id}@rehearsal.invalid")
         await people.insert(user_id, email=decoy.email, canonical=decoy.email, now=now)
         await self._fill(people, decoy, body, hashed, now)
-        await self._give_home(people, decoy, body, now)
+        await self._give_home(decoy, body, now)
         await rehearsal.rollback()
 
     async def _fill(
@@ -101,21 +96,9 @@ class SignUpService:
         await people.set_password(user.id, hashed, now)
         await request_confirmation(self.session, user, now, code_challenge=body.code_challenge)
 
-    async def _give_home(self, people: PeopleRepository, user: User, body: SignUp, now: datetime) -> None:
-        """The personal organisation that everybody has and owns."""
+    async def _give_home(self, user: User, body: SignUp, now: datetime) -> None:
         name = body.company or body.full_name or PERSONAL_NAMES[body.locale]
-        organization = Organization(
-            id=uuid7(), name=name, slug=new_slug(name), kind="personal", created_by=user.id
-        )
-        owner = TeamMember(
-            organization_id=organization.id,
-            id=uuid7(),
-            user_id=user.id,
-            role="owner",
-            source="signup",
-            joined_at=now,
-        )
-        await people.add_owned_organization(organization, owner)
+        await give_home(self.session, user, name, now)
 
 
 async def request_confirmation(
@@ -126,8 +109,10 @@ async def request_confirmation(
     await emit(session, ConfirmationRequested(user_id=user.id), private={"token_id": token_id})
 
 
-def refuse_weak_password(password: str, *, email: str, full_name: str | None) -> None:
-    """422 `password_rejected` with every reason, before anything is hashed."""
+def refuse_weak_password(
+    password: str, *, email: str, full_name: str | None, pointer: str = "/password"
+) -> None:
+    """422 `password_rejected` with every reason, before anything is hashed; `pointer` is its field."""
     found = password_problems(
         password, email=email, full_name=full_name, minimum=get_settings().password_min_length
     )
@@ -135,15 +120,8 @@ def refuse_weak_password(password: str, *, email: str, full_name: str | None) ->
         raise Invalid(
             "password_rejected",
             "Choose another password; see `errors`.",
-            errors=[FieldError("/password", problem.code, problem.detail) for problem in found],
+            errors=[FieldError(pointer, problem.code, problem.detail) for problem in found],
         )
-
-
-def new_slug(name: str) -> str:
-    """A readable part of an address, made unique by 40 random bits."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
-    return f"{words or 'org'}-{secrets.token_hex(5)}"
 
 
 SignUps = Annotated[SignUpService, Depends()]
