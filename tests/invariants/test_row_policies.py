@@ -11,9 +11,15 @@ from app.models.base import Base, Owned, Personal, Reference, Shared, System
 POLICIES = (Owned, Personal, Shared, Reference)
 
 SWEEPS = {
+    "audit_exports_expires_at": "The sweep of files that have expired looks at every organisation.",
+    "audit_logs_subject": "A person's own entries, in every organisation.",
+    "audit_logs_targets": "A GIN index; the organisation is another condition.",
     "api_keys_created_by": "The keys of a person who goes, in every organisation.",
+    "invitations_due": "The sweep that lets invitations expire looks at those of every organisation.",
+    "invitations_email_canonical": "The invitations to a person's address.",
     "orders_due": "The sweep that lets orders expire looks at those of every organisation.",
     "orders_search": "A GIN index; the terms begin with the organisation.",
+    "ownership_transfers_due": "The same sweep, for transfers.",
     "products_search": "A GIN index; the terms begin with the organisation.",
     "team_members_user_id": "The organisations of a person.",
 }
