@@ -82,6 +82,19 @@ class SessionRepository(Repository[UserSession]):
         )
         return bool(await self.session.scalar(statement))
 
+    async def device_keys(self, user_id: UUID, now: datetime) -> Sequence[bytes]:
+        """The device keys that stand on the account's sessions of the last months."""
+        statement = (
+            select(UserSession.device_key_hash)
+            .where(
+                UserSession.user_id == user_id,
+                UserSession.device_key_hash.is_not(None),
+                UserSession.expires_at > now - DEVICE_REMEMBERED,
+            )
+            .distinct()
+        )
+        return [key for key in (await self.session.execute(statement)).scalars() if key is not None]
+
     async def acquaintance(
         self, user_id: UUID, *, key_hash: bytes | None, name: str | None, now: datetime
     ) -> Acquaintance:

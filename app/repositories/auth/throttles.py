@@ -1,6 +1,6 @@
 """Owns the questions to counted sign-in failures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, case, delete, null
@@ -65,3 +65,7 @@ class ThrottleRepository(Repository[SignInThrottle]):
     async def clear(self, key: bytes) -> None:
         """Forget the failures of this key."""
         await self.session.execute(delete(SignInThrottle).where(SignInThrottle.key == key))
+
+    async def clear_all(self, keys: Sequence[bytes]) -> None:
+        """Forget the failures of these keys."""
+        await self.session.execute(delete(SignInThrottle).where(SignInThrottle.key.in_(keys)))

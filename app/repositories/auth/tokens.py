@@ -1,5 +1,6 @@
 """Owns the questions to one-time tokens: each is used by one conditional UPDATE, so that one caller wins."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -103,3 +104,42 @@ class OneTimeTokenRepository(Repository[OneTimeToken]):
         )
         row = (await self.session.execute(statement)).one_or_none()
         return (row[0], row[1]) if row else None
+
+    async def pay_attempt_of(self, token_id: UUID, purpose: str, now: datetime) -> int | None:
+        """Count one try against this live token: how many it had. None when there is no such token."""
+        statement = (
+            update(OneTimeToken)
+            .where(
+                OneTimeToken.id == token_id,
+                OneTimeToken.purpose == purpose,
+                OneTimeToken.attempt_count < MOST_ATTEMPTS,
+                *_is_live(now),
+            )
+            .values(attempt_count=OneTimeToken.attempt_count + 1)
+            .returning(OneTimeToken.attempt_count)
+            .execution_options(synchronize_session=False)
+        )
+        attempts: int | None = await self.session.scalar(statement)
+        return attempts
+
+    async def void_all(
+        self,
+        user_id: UUID,
+        now: datetime,
+        *,
+        only: Sequence[str] | None = None,
+        but: Sequence[str] = (),
+    ) -> None:
+        """Take a person's live tokens out of use: those of some purposes only, or of all but some."""
+        is_chosen = OneTimeToken.purpose.in_(only) if only is not None else OneTimeToken.purpose.not_in(but)
+        await self.session.execute(
+            update(OneTimeToken)
+            .where(
+                OneTimeToken.user_id == user_id,
+                is_chosen,
+                OneTimeToken.consumed_at.is_(None),
+                OneTimeToken.voided_at.is_(None),
+            )
+            .values(voided_at=now)
+            .execution_options(synchronize_session=False)
+        )

@@ -30,6 +30,11 @@ EMAIL_CHANGE = "email_change"
 EMAIL_CHANGE_UNDO = "email_change_undo"
 TEAM_INVITATION = "team_invitation"
 OWNERSHIP_TRANSFER = "ownership_transfer"
+ERASURE_CANCEL = "erasure_cancel"
+SSO_ROLLBACK = "sso_rollback"
+
+RESCUES = (EMAIL_CHANGE_UNDO, ERASURE_CANCEL, SSO_ROLLBACK)
+"""Tokens that take back what an intruder may have done: no act on the account voids them."""
 
 LIFETIMES = {
     EMAIL_CONFIRM: timedelta(hours=24),
@@ -70,10 +75,10 @@ async def issue(session: SystemSession, purpose: str, owner_key: str, now: datet
     """
     tokens = OneTimeTokenRepository(session)
     await tokens.void_live(purpose, owner_key, now)
-    given = {"payload": {}, **values}
+    given = {"id": uuid7(), "payload": {}, **values}
     if "expires_at" not in given:
         given["expires_at"] = now + LIFETIMES[purpose]
-    token = OneTimeToken(id=uuid7(), purpose=purpose, owner_key=owner_key, created_at=now, **given)
+    token = OneTimeToken(purpose=purpose, owner_key=owner_key, created_at=now, **given)
     await tokens.add(token)
     return token.id
 
@@ -106,13 +111,41 @@ async def judge_code(
         tried = await OneTimeTokenRepository(own).pay_attempt(purpose, canonical, now, now - CODE_LIFETIME)
     if tried is None:
         raise token_invalid()
-    identifier, attempts = tried
-    if not code_matches(key_ring(), purpose, identifier, code):
-        if attempts >= MOST_ATTEMPTS:
-            async with remembered(session, database) as own:
-                await OneTimeTokenRepository(own).void(identifier, now)
+    await _compare(session, database, purpose, tried, code, now)
+    return tried[0]
+
+
+async def judge_code_of(
+    session: SystemSession, database: Database, purpose: str, identifier: UUID, code: str, now: datetime
+) -> None:
+    """The same for a token whose id the caller has, known or not."""
+    async with remembered(session, database) as own:
+        attempts = await OneTimeTokenRepository(own).pay_attempt_of(identifier, purpose, now)
+    if attempts is None:
         raise token_invalid()
-    return identifier
+    await _compare(session, database, purpose, (identifier, attempts), code, now)
+
+
+async def _compare(
+    session: SystemSession,
+    database: Database,
+    purpose: str,
+    tried: tuple[UUID, int],
+    code: str,
+    now: datetime,
+) -> None:
+    identifier, attempts = tried
+    if code_matches(key_ring(), purpose, identifier, code):
+        return
+    if attempts >= MOST_ATTEMPTS:
+        await void_token(session, database, identifier, now)
+    raise token_invalid()
+
+
+async def void_token(session: SystemSession, database: Database, identifier: UUID, now: datetime) -> None:
+    """Take a token out of use, in a transaction of its own that outlives the coming refusal."""
+    async with remembered(session, database) as own:
+        await OneTimeTokenRepository(own).void(identifier, now)
 
 
 def verifier_fits(code_verifier: str, code_challenge: str | None) -> bool:

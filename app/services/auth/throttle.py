@@ -134,3 +134,11 @@ async def record_refusal(
         await ThrottleRepository(own).clear(key)
         await emit(own, SignInFailed(user_id=user_id, reason=reason))
     logger.info("sign_in_failed", user_id=str(user_id), identifier=key.hex()[:8], outcome=reason)
+
+
+async def forgive(session: SystemSession, canonical: str, user_id: UUID, now: datetime) -> None:
+    """Forget the failures of an address whose mailbox was proved, those of its devices, too."""
+    keys = await SessionRepository(session).device_keys(user_id, now)
+    await ThrottleRepository(session).clear_all(
+        [throttle_key(canonical), *(throttle_key(canonical, key) for key in keys)]
+    )
