@@ -212,3 +212,73 @@ class RefreshReused(Event):
 
     user_id: UUID
     session_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordResetAsked(Event):
+    """Somebody forgot the password of an address; private: `canonical`, `is_allowed` and the device.
+
+    It is emitted for every address, and its payload is empty, so that neither the answer's time nor the log
+    tells whether anybody has the address.
+    """
+
+    type: ClassVar[str] = "auth.password_reset_asked"
+    description: ClassVar[str] = "Somebody asked for a new password of an address."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("password_reset",)
+    audit: ClassVar[AuditSpec | str] = "It says nothing of anybody; the request that follows from it does."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordResetRequested(Event):
+    """An account gets a link to a new password; private: the device that asked."""
+
+    type: ClassVar[str] = "auth.password_reset_requested"
+    description: ClassVar[str] = "A reset of the password was asked for."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    token_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordReset(Event):
+    """A person set a new password by a mailed link, and every session ended; private: the device."""
+
+    type: ClassVar[str] = "user.password_reset"
+    description: ClassVar[str] = "A person reset their password."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    sessions_revoked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagicLinkAsked(Event):
+    """Somebody wants to sign in by mail; private: everything, for the same reasons as with a reset."""
+
+    type: ClassVar[str] = "auth.magic_link_asked"
+    description: ClassVar[str] = "Somebody asked for a link to sign in with an address."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("magic_link",)
+    audit: ClassVar[AuditSpec | str] = "It says nothing of anybody; the request that follows from it does."
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagicLinkRequested(Event):
+    """An address gets a link to sign in; the person is null while nobody has it. Private: the device."""
+
+    type: ClassVar[str] = "auth.magic_link_requested"
+    description: ClassVar[str] = "A link to sign in was asked for."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID | None
+    token_id: UUID
