@@ -6,7 +6,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, and_, func, literal, literal_column, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    delete,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models.auth import Password, User, UserSession
@@ -81,6 +93,10 @@ class PeopleRepository(Repository[User]):
             .on_conflict_do_update(index_elements=[Password.user_id], set_=values)
         )
         await self.session.execute(statement)
+
+    async def remove_password(self, user_id: UUID) -> None:
+        """Take a person's password away."""
+        await self.session.execute(delete(Password).where(Password.user_id == user_id))
 
     async def replace_hash(self, user_id: UUID, old: str, new: str) -> None:
         """Keep the same password in a newer form, unless it was changed meanwhile."""
