@@ -1,0 +1,154 @@
+"""Owns the questions to organisations: finding, making, marking and listing them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from app.models.auth import User, UserSession
+from app.models.billing import Plan, PlanGrant
+from app.models.team import Organization, TeamMember, TeamRole
+from app.repositories.base import Repository
+from app.repositories.billing.plans import FREE
+
+
+class OrganizationRepository(Repository[Organization]):
+    """Organisations, for any session: the id in the question is the bound."""
+
+    model = Organization
+
+    async def live(self, organization_id: UUID) -> Organization | None:
+        """An organisation that is not deleted."""
+        return await self.one(Organization.id == organization_id, Organization.deleted_at.is_(None))
+
+    async def lock_any(self, organization_id: UUID) -> Organization | None:
+        """An organisation, deleted or not, with its row locked."""
+        return await self.get(organization_id, lock=True)
+
+    async def lock_person(self, user_id: UUID) -> None:
+        """Lock a person's row, under which the organisations that they own are counted."""
+        await self.session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+
+    async def count_owned(self, user_id: UUID) -> int:
+        """How many live organisations a person owns."""
+        statement = (
+            select(func.count(TeamMember.id))
+            .join(Organization, Organization.id == TeamMember.organization_id)
+            .where(
+                TeamMember.user_id == user_id,
+                TeamMember.role == "owner",
+                Organization.deleted_at.is_(None),
+            )
+        )
+        return int(await self.session.scalar(statement) or 0)
+
+    async def count_members(self, organization_id: UUID) -> int:
+        """How many members an organisation has."""
+        statement = select(func.count(TeamMember.id)).where(TeamMember.organization_id == organization_id)
+        return int(await self.session.scalar(statement) or 0)
+
+    async def insert_unless_taken(self, values: Mapping[str, Any]) -> bool:
+        """Insert an organisation; False when its slug is taken, also by one that is not committed yet."""
+        statement = (
+            insert(Organization)
+            .values(**values)
+            .on_conflict_do_nothing(index_elements=[Organization.slug])
+            .returning(Organization.id)
+        )
+        return (await self.session.scalar(statement)) is not None
+
+    async def session_scope(self, session_id: UUID) -> UUID | None:
+        """The organisation whose single sign-on a session is limited to."""
+        found: UUID | None = await self.session.scalar(
+            select(UserSession.sso_organization_id).where(UserSession.id == session_id)
+        )
+        return found
+
+    async def end_grants(self, organization_id: UUID, now: datetime) -> None:
+        """End the plans that the organisation was given, and those that were to begin later."""
+        begun = and_(PlanGrant.starts_at < now, or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now))
+        await self.session.execute(
+            update(PlanGrant)
+            .where(PlanGrant.organization_id == organization_id, begun)
+            .values(ends_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        await self.session.execute(
+            delete(PlanGrant)
+            .where(PlanGrant.organization_id == organization_id, PlanGrant.starts_at >= now)
+            .execution_options(synchronize_session=False)
+        )
+
+    def of_session(self, user_id: UUID, session_id: UUID, now: datetime) -> Select[Any]:
+        """The live organisations of a person, seen from one of their sessions.
+
+        The columns are those that `core/access.blocked_by` judges, and what a list shows; `created_at` and
+        `id` are the pair by which it is paged.
+        """
+        colleagues = aliased(TeamMember, name="colleagues")
+        members_count = (
+            select(func.count(colleagues.id))
+            .where(colleagues.organization_id == Organization.id)
+            .scalar_subquery()
+        )
+        granted = select(PlanGrant.plan_code).where(
+            PlanGrant.organization_id == Organization.id,
+            PlanGrant.starts_at <= now,
+            or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now),
+        )
+        plan = (
+            select(Plan.code)
+            .where(or_(Plan.code == FREE, Plan.code.in_(granted.correlate(Organization))))
+            .order_by(Plan.rank.desc())
+            .limit(1)
+            .correlate(Organization)
+            .scalar_subquery()
+        )
+        statement: Select[Any] = (
+            select(
+                UserSession.sso_organization_id,
+                UserSession.auth_method,
+                UserSession.aal,
+                UserSession.step_up_at,
+                UserSession.created_at.label("session_created_at"),
+                UserSession.last_activity_at,
+                Organization.id.label("id"),
+                Organization.name,
+                Organization.slug,
+                Organization.kind,
+                Organization.require_mfa,
+                Organization.sso_enforced,
+                Organization.session_max_seconds,
+                Organization.session_idle_seconds,
+                TeamMember.status.label("member_status"),
+                TeamMember.role,
+                TeamRole.key.label("role_key"),
+                TeamMember.must_use_sso,
+                TeamMember.access_valid_from,
+                TeamMember.joined_at.label("created_at"),
+                plan.label("plan"),
+                members_count.label("members_count"),
+            )
+            .select_from(TeamMember)
+            .join(
+                UserSession,
+                and_(UserSession.user_id == TeamMember.user_id, UserSession.id == session_id),
+            )
+            .join(
+                Organization,
+                and_(Organization.id == TeamMember.organization_id, Organization.deleted_at.is_(None)),
+            )
+            .outerjoin(
+                TeamRole,
+                and_(
+                    TeamRole.organization_id == TeamMember.organization_id,
+                    TeamRole.id == TeamMember.team_role_id,
+                ),
+            )
+            .where(TeamMember.user_id == user_id)
+        )
+        return statement
