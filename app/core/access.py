@@ -14,6 +14,7 @@ from app.core.client_address import address_key, client_address
 from app.core.config import Settings, get_settings
 from app.core.crypto import AccessTokenExpired, AccessTokenInvalid, key_ring, verify_access_token
 from app.core.errors import Forbidden, NotFound, Unauthenticated
+from app.core.key_access import admit_key, key_of
 from app.core.limits import enforce, settle_limits
 from app.core.permissions import Permission, permissions_of
 
@@ -163,13 +164,16 @@ class Marker:
     needs_step_up: bool = False
     reason: str | None = None
     is_for_staff: bool = False
+    key_scope: Permission | None = None
+    """What a key needs; a person needs `permission`."""
 
     async def __call__(self, request: Request) -> Principal | None:
         if self.access != "allow":
             return None
         principal = await self.identify(request)
         request.state.principal = principal
-        await enforce(request, "session", key=str(principal.session_id), by_address=True)
+        if principal.kind == "user":
+            await enforce(request, "session", key=str(principal.session_id), by_address=True)
         await settle_limits(request)
         return principal
 
@@ -178,12 +182,16 @@ class Marker:
         return await authenticate(request, self)
 
 
-def allow(permission: Permission | None = None, *, key: bool = False, step_up: bool = False) -> Marker:
+def allow(
+    permission: Permission | None = None, *, key: bool | Permission = False, step_up: bool = False
+) -> Marker:
     """Callers who hold `permission` in the active organisation; without one, every signed-in person.
 
-    `key`: an API key with the scope of the same name may come too. `step_up`: the second check is recent.
+    `key`: an API key with the scope of the same name may come too, or with that scope where people need none.
+    `step_up`: the second check is recent.
     """
-    return Marker("allow", permission, key, step_up)
+    scope = key if isinstance(key, Permission) else permission
+    return Marker("allow", permission, key is not False, step_up, key_scope=scope)
 
 
 def staff(*, step_up: bool = False) -> Marker:
@@ -208,6 +216,15 @@ async def authenticate(request: Request, marker: Marker) -> Principal:
     """
     settings = get_settings()
     now = clock.now()
+    key = key_of(request.headers)
+    if key is not None:
+        admitted = await admit_key(request, key, is_open=marker.is_key_ok, needed=marker.key_scope)
+        return Principal(
+            kind="api_key",
+            organization_id=admitted.organization_id,
+            permissions=admitted.permissions,
+            key_id=admitted.key_id,
+        )
     try:
         token = bearer_token(request.headers)
         claims = verify_access_token(key_ring(), token, issuer=settings.api_url, now=now)

@@ -8,6 +8,7 @@ from app.core.access import Principal, allow, asked_organization
 from app.core.errors import problems
 from app.core.event_stream import EventStream
 from app.core.limits import limited
+from app.core.permissions import Permission
 from app.core.requests import StrictRoute
 from app.schemas.realtime import EventPoll, PollQuery, StreamQuery, TicketRead
 from app.services.realtime.polling import Polls
@@ -21,8 +22,10 @@ notifications_alias_router = APIRouter(
 )
 
 SignedIn = Annotated[Principal, Depends(allow())]
-Poller = Annotated[Principal, Depends(allow(key=True))]
-Follower = Annotated[Principal, Depends(TicketMarker("allow", is_key_ok=True))]
+Poller = Annotated[Principal, Depends(allow(key=Permission.events_read))]
+Follower = Annotated[
+    Principal, Depends(TicketMarker("allow", is_key_ok=True, key_scope=Permission.events_read))
+]
 Asked = Annotated[StreamQuery, Query()]
 LastEventId = Annotated[
     str | None,

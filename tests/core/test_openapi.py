@@ -159,7 +159,13 @@ def test_who_may_call_is_said(application: FastAPI, made: dict[str, Any]) -> Non
             marker = marker_of(route)
             kinds.add(marker.access)
             if marker.access == "allow":
-                assert operation["security"] == [{"accessToken": []}]
+                schemes = ["accessToken"]
+                if marker.is_key_ok:
+                    schemes += ["apiKey", "apiKeyAsBearer"]
+                assert operation["security"] == [{scheme: []} for scheme in schemes]
+                assert operation.get("x-api-key-scope", operation["x-permission"]) == marker.key_scope or (
+                    not marker.is_key_ok
+                )
                 assert operation["x-api-key"] == marker.is_key_ok
                 assert operation["x-permission"] == marker.permission
                 assert operation["x-step-up"] == marker.needs_step_up

@@ -78,6 +78,7 @@ RULES = (
         "ask the repository of the area for it",
         {
             "app/core/access.py": "The one statement that makes a Principal.",
+            "app/core/key_access.py": "The one statement that judges an API key.",
             "app/core/database.py": "It owns sessions, the row guard and the transaction's clock.",
             "app/core/idempotency.py": "It keeps its records in the transaction of the change.",
             "app/core/migrations.py": "Replicas queue on an advisory lock before there is any table.",
@@ -98,6 +99,7 @@ RULES = (
         "the row guard does not see it, so use an ORM statement",
         {
             "app/core/access.py": "The one statement that makes a Principal runs before there is an owner.",
+            "app/core/key_access.py": "A key is judged before there is an owner, by one statement.",
             "app/core/database.py": "act_as() sets variables of the transaction.",
             "app/core/events.py": "The outbox belongs to nobody; the guard refuses ORM inserts.",
             "app/core/reads.py": "It only passes on the statements of others, who stand here themselves.",
@@ -124,6 +126,7 @@ RULES = (
         "use the Owner session",
         {
             "app/core/access.py": "It looks up the session and the membership before there is an owner.",
+            "app/core/key_access.py": "It notes a key's use, which is a transaction of its own.",
             "app/cli/": "The operator's commands are about the whole database.",
             "app/clients/mailer/local.py": "It keeps mails, which belong to nobody, in its own transaction.",
             "app/demo/": "It founds an organisation, and then works in its owner's name.",

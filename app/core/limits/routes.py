@@ -9,7 +9,7 @@ from app.core.client_address import address_key, client_address
 from app.core.config import Settings, get_settings
 from app.core.errors import TooManyRequests
 from app.core.limits.limiter import Limiter
-from app.core.limits.rules import parse_limit
+from app.core.limits.rules import LimitRule, parse_limit
 
 STATES = "luneo.limits"
 """Where the scope of a request keeps the `LimitState`s that its answer tells about."""
@@ -69,6 +69,13 @@ async def enforce(
     """
     settings = get_settings()
     rule = parse_limit(getattr(settings, f"limit_{name}"), settings.limit_factor if by_address else 1)
+    await enforce_rule(request, name, key=key, rule=rule, is_sign_in=is_sign_in)
+
+
+async def enforce_rule(
+    request: Request, name: str, *, key: str, rule: LimitRule, is_sign_in: bool = False
+) -> None:
+    """Count the request of `key` against a rule that is no setting; TooManyRequests (429) when it is over."""
     limiter: Limiter = request.app.state.limiter
     state = await limiter.hit(name, key, rule, is_sign_in=is_sign_in)
     request.scope.setdefault(STATES, []).append(state)

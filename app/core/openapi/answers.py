@@ -45,17 +45,24 @@ CODES: Mapping[int, Mapping[str, str]] = {
     400: {
         "malformed_json": "The body is not valid JSON.",
         "malformed_request": "The body cannot be read.",
+        "ambiguous_credentials": "Send one credential: either `Authorization` or `X-API-Key`.",
     },
     401: {
         "unauthenticated": "Send `Authorization: Bearer <access token>`.",
         "access_token_expired": "The access token has expired; refresh it.",
         "access_token_invalid": "This is not an access token of this service.",
+        "api_key_expired": "This API key has expired; rotate it or create another.",
+        "api_key_invalid": "This is not a good API key of this service.",
         "session_expired": "This session has expired; sign in again.",
         "session_revoked": "This session was ended; sign in again.",
         "step_up_required": "Confirm your identity with POST /api/auth/step-up and repeat the request.",
     },
     403: {
         "permission_denied": "Your role lacks the permission.",
+        "insufficient_scope": "This API key lacks the scope.",
+        "ip_not_allowed": "This API key may not be used from your address.",
+        "origin_not_allowed": "This API key may not be used by pages of this origin.",
+        "user_session_required": "API keys may not do this; sign in as a person and repeat the request.",
         "membership_suspended": "Your membership in this organisation is suspended; ask an administrator.",
         "mfa_enrollment_required": "This organisation demands a second factor; set one up in your settings.",
         "session_limited_to_organization": "This session belongs to another organisation's single sign-on.",
@@ -121,7 +128,7 @@ def _common(facts: Facts) -> Iterator[tuple[int, list[str]]]:
     """The codes of each status that this operation shares with others."""
     is_known = facts.marker.access == "allow"
     for status, applies in {
-        400: facts.has_body,
+        400: facts.has_body or is_known,
         401: is_known,
         403: is_known,
         404: is_known or facts.has_path_ids,
@@ -134,6 +141,8 @@ def _common(facts: Facts) -> Iterator[tuple[int, list[str]]]:
     }.items():
         if applies:
             codes = _shared_codes(status)
+            if status == 400 and not facts.has_body:
+                codes = ["ambiguous_credentials"]
             if status == 401 and (facts.marker.needs_step_up or facts.marker.permission is not None):
                 codes.append("step_up_required")
             if status == 422 and not facts.is_write:

@@ -35,6 +35,18 @@ SECURITY_SCHEMES = {
         "bearerFormat": "JWT",
         "description": "A person's access token, as signing in and refreshing give it.",
     },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A program's API key.",
+    },
+    "apiKeyAsBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "luneo_live_…",
+        "description": "The same key in `Authorization`. Send one of the two.",
+    },
 }
 
 PARAMETERS = {
@@ -169,6 +181,8 @@ def _complete(operation: dict[str, Any], route: RouteContext, method: str) -> No
     if marker.access == "allow":
         operation["x-permission"] = marker.permission.value if marker.permission else None
         operation["x-api-key"] = marker.is_key_ok
+        if marker.key_scope != marker.permission and marker.is_key_ok:
+            operation["x-api-key-scope"] = marker.key_scope
         operation["x-step-up"] = marker.needs_step_up
     else:
         operation[f"x-{marker.access}"] = marker.reason
@@ -190,7 +204,10 @@ def _complete(operation: dict[str, Any], route: RouteContext, method: str) -> No
 
 
 def _security(marker: Marker) -> list[dict[str, list[str]]]:
-    return [{"accessToken": []}] if marker.access == "allow" else []
+    if marker.access != "allow":
+        return []
+    schemes = ["accessToken", "apiKey", "apiKeyAsBearer"] if marker.is_key_ok else ["accessToken"]
+    return [{scheme: []} for scheme in schemes]
 
 
 def _header_parameters(marker: Marker, method: str) -> list[dict[str, str]]:

@@ -11,7 +11,10 @@ Aurora50 community and academy.
 ## Who calls
 - **A person** sends `Authorization: Bearer <access token>`. Signing in gives an access token, which is good
   for ten minutes, and a refresh token for the next one.
-- Keys for programs are not given out yet; `x-api-key` says which operations are meant for them.
+- **A program** sends an API key in `X-API-Key`, or as `Authorization: Bearer luneo_live_…`; one of them, and
+  never in the address. `x-api-key` says which operations take one; `x-permission` (or `x-api-key-scope`) is
+  the scope that it needs. The other operations answer a key 403 `user_session_required`. A key may do what
+  its scopes say and what the role of the person who made it allows now.
 - The active organisation comes from the session. `X-Organization-Id` names another one that you belong to.
 - `x-permission` is the permission that an operation needs. `x-step-up` means that your second check must be
   recent; otherwise it answers 401 `step_up_required`.

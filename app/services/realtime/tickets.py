@@ -51,7 +51,7 @@ Tickets = Annotated[TicketService, Depends()]
 
 
 class TicketMarker(Marker):
-    """`allow(key=True)` of a route that takes a ticket in place of the usual credentials."""
+    """`allow(key=…)` of a route that takes a ticket in place of the usual credentials."""
 
     async def identify(self, request: Request) -> Principal:
         """The caller by their ticket, which is used up, or else by what every route takes.
