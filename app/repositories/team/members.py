@@ -207,10 +207,11 @@ class TeamListing:
     """
 
     def __init__(self, organization_id: UUID, sought: Sought, *, invited_at: datetime | None = None) -> None:
-        parts = [_members(organization_id, sought)]
-        if invited_at is not None:
-            parts.append(_invited(organization_id, sought, invited_at))
-        self.rows = (union_all(*parts) if len(parts) > 1 else parts[0]).subquery("team")
+        members = _members(organization_id, sought)
+        if invited_at is None:
+            self.rows = members.subquery("team")
+        else:
+            self.rows = union_all(members, _invited(organization_id, sought, invited_at)).subquery("team")
         self.statement: Select[Any] = select(*self.rows.c)
 
     def column(self, name: str) -> Any:
@@ -220,29 +221,29 @@ class TeamListing:
 
 def member_rows(organization_id: UUID) -> Select[Any]:
     """The members of the organisation, as rows of the list."""
-    statement: Select[Any] = (
-        select(
-            literal("member", Text()).label("type"),
-            TeamMember.id.label("id"),
-            TeamMember.user_id.label("user_id"),
-            User.email.label("email"),
-            Profile.full_name.label("full_name"),
-            Profile.avatar_file_id.label("avatar_file_id"),
-            _role_key().label("role"),
-            TeamRole.name.label("role_name"),
-            TeamMember.status.label("status"),
-            User.mfa_enabled_at.is_not(None).label("mfa_enabled"),
-            TeamMember.last_active_at.label("last_active_at"),
-            TeamMember.joined_at.label("joined_at"),
-            TeamMember.invited_by.label("invited_by"),
-            TeamMember.joined_at.label("created_at"),
-        )
+    columns: list[Any] = [
+        literal("member", Text()).label("type"),
+        TeamMember.id.label("id"),
+        TeamMember.user_id.label("user_id"),
+        User.email.label("email"),
+        Profile.full_name.label("full_name"),
+        Profile.avatar_file_id.label("avatar_file_id"),
+        _role_key().label("role"),
+        TeamRole.name.label("role_name"),
+        TeamMember.status.label("status"),
+        User.mfa_enabled_at.is_not(None).label("mfa_enabled"),
+        TeamMember.last_active_at.label("last_active_at"),
+        TeamMember.joined_at.label("joined_at"),
+        TeamMember.invited_by.label("invited_by"),
+        TeamMember.joined_at.label("created_at"),
+    ]
+    return (
+        select(*columns)
         .join(User, User.id == TeamMember.user_id)
         .outerjoin(Profile, Profile.user_id == TeamMember.user_id)
         .outerjoin(TeamRole, _of_member())
         .where(TeamMember.organization_id == organization_id)
     )
-    return statement
 
 
 def _members(organization_id: UUID, sought: Sought) -> Select[Any]:
@@ -257,23 +258,24 @@ def _members(organization_id: UUID, sought: Sought) -> Select[Any]:
 
 
 def _invited(organization_id: UUID, sought: Sought, now: datetime) -> Select[Any]:
-    statement: Select[Any] = (
-        select(
-            literal("invitation", Text()),
-            Invitation.id,
-            type_coerce(null(), Uuid()),
-            Invitation.email,
-            type_coerce(null(), Text()),
-            type_coerce(null(), Uuid()),
-            Invitation.role_key,
-            TeamRole.name,
-            Invitation.status,
-            type_coerce(null(), Boolean()),
-            type_coerce(null(), DateTime(timezone=True)),
-            type_coerce(null(), DateTime(timezone=True)),
-            Invitation.invited_by,
-            Invitation.created_at,
-        )
+    columns: list[Any] = [
+        literal("invitation", Text()),
+        Invitation.id,
+        type_coerce(null(), Uuid()),
+        Invitation.email,
+        type_coerce(null(), Text()),
+        type_coerce(null(), Uuid()),
+        Invitation.role_key,
+        TeamRole.name,
+        Invitation.status,
+        type_coerce(null(), Boolean()),
+        type_coerce(null(), DateTime(timezone=True)),
+        type_coerce(null(), DateTime(timezone=True)),
+        Invitation.invited_by,
+        Invitation.created_at,
+    ]
+    statement = (
+        select(*columns)
         .outerjoin(
             TeamRole,
             and_(

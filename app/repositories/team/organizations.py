@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
@@ -83,7 +83,7 @@ class OrganizationRepository(Repository[Organization]):
             .execution_options(synchronize_session=False)
         )
 
-    def of_session(self, user_id: UUID, session_id: UUID, now: datetime) -> Select[Any]:
+    def of_session(self, user_id: UUID, session_id: UUID, now: datetime) -> Any:
         """The live organisations of a person, seen from one of their sessions.
 
         The columns are those that `core/access.blocked_by` judges, and what a list shows; `created_at` and
@@ -108,31 +108,32 @@ class OrganizationRepository(Repository[Organization]):
             .correlate(Organization)
             .scalar_subquery()
         )
-        statement: Select[Any] = (
-            select(
-                UserSession.sso_organization_id,
-                UserSession.auth_method,
-                UserSession.aal,
-                UserSession.step_up_at,
-                UserSession.created_at.label("session_created_at"),
-                UserSession.last_activity_at,
-                Organization.id.label("id"),
-                Organization.name,
-                Organization.slug,
-                Organization.kind,
-                Organization.require_mfa,
-                Organization.sso_enforced,
-                Organization.session_max_seconds,
-                Organization.session_idle_seconds,
-                TeamMember.status.label("member_status"),
-                TeamMember.role,
-                TeamRole.key.label("role_key"),
-                TeamMember.must_use_sso,
-                TeamMember.access_valid_from,
-                TeamMember.joined_at.label("created_at"),
-                plan.label("plan"),
-                members_count.label("members_count"),
-            )
+        columns: list[Any] = [
+            UserSession.sso_organization_id,
+            UserSession.auth_method,
+            UserSession.aal,
+            UserSession.step_up_at,
+            UserSession.created_at.label("session_created_at"),
+            UserSession.last_activity_at,
+            Organization.id.label("id"),
+            Organization.name,
+            Organization.slug,
+            Organization.kind,
+            Organization.require_mfa,
+            Organization.sso_enforced,
+            Organization.session_max_seconds,
+            Organization.session_idle_seconds,
+            TeamMember.status.label("member_status"),
+            TeamMember.role,
+            TeamRole.key.label("role_key"),
+            TeamMember.must_use_sso,
+            TeamMember.access_valid_from,
+            TeamMember.joined_at.label("created_at"),
+            plan.label("plan"),
+            members_count.label("members_count"),
+        ]
+        return (
+            select(*columns)
             .select_from(TeamMember)
             .join(
                 UserSession,
@@ -151,4 +152,3 @@ class OrganizationRepository(Repository[Organization]):
             )
             .where(TeamMember.user_id == user_id)
         )
-        return statement

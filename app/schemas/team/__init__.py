@@ -1,0 +1,1 @@
+"""What the routes of organisations and teams take and answer."""
