@@ -39,7 +39,14 @@ class Standing:
     @property
     def permissions(self) -> frozenset[Permission]:
         """What the role allows, whether or not the membership is suspended."""
-        return permissions_of(self.member.role, self.custom.permissions if self.custom else None)
+        if self.custom is not None:
+            return self.permissions_of_role(self.custom)
+        return permissions_of(self.member.role, None)
+
+    @staticmethod
+    def permissions_of_role(role: TeamRole) -> frozenset[Permission]:
+        """What a custom role allows."""
+        return permissions_of("custom", role.permissions)
 
     @property
     def role_key(self) -> str:
