@@ -25,6 +25,10 @@ class Profile(Timestamps, Shared, Base):
         CheckConstraint("char_length(bio) <= 2000", name="bio"),
         CheckConstraint("char_length(city) <= 120", name="city"),
         CheckConstraint("locale IN ('fr', 'en')", name="locale"),
+        # For the foreign key: a file that is deleted is looked for here.
+        Index(
+            "profiles_avatar_file_id", "avatar_file_id", postgresql_where=text("avatar_file_id IS NOT NULL")
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
@@ -34,7 +38,9 @@ class Profile(Timestamps, Shared, Base):
     city: Mapped[str | None]
     locale: Mapped[str] = mapped_column(server_default="fr", default="fr")
     timezone: Mapped[str] = mapped_column(server_default="Europe/Paris", default="Europe/Paris")
-    avatar_file_id: Mapped[UUID | None]
+    avatar_file_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("stored_files.id", ondelete="SET NULL", deferrable=True, initially="IMMEDIATE")
+    )
     version: Mapped[int] = mapped_column(Integer, server_default=text("1"), default=1)
 
     @classmethod

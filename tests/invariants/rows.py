@@ -37,6 +37,7 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
     "orders": {"status": "draft"},
     "stock_movements": {"delta_stock": 1},
     "subject_keys": {"key_sealed": b"planted"},
+    "stored_files": {"storage_key": "avatars/x/planted.webp", "sha256": "0" * 64, "organization_id": None},
     "team_members": {"role": "viewer"},
 }
 """Values that one table's CHECKs ask for, by the table and the attribute."""
