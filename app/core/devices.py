@@ -58,21 +58,31 @@ def calling_device(
 ) -> Device:
     """The device of a request; 422 when its `X-Device-Key` is malformed."""
     settings = get_settings()
-    header = request.headers.get("user-agent", "").replace("\x00", "").strip()[:LONGEST_USER_AGENT]
-    program = _read_user_agent(header)
+    header = user_agent_of(request)
+    program = _read_user_agent(header or "")
     return Device(
         ip_address=parse_ip(client_address(request.scope, settings.trusted_proxies)),
-        user_agent=header or None,
+        user_agent=header,
         name=program.name,
         type=program.type,
         browser=program.browser,
         os=program.os,
-        location=_location(request, settings),
+        location=location_of(request, settings),
         key_hash=hashlib.sha256(x_device_key.encode()).digest() if x_device_key else None,
     )
 
 
 CallingDevice = Annotated[Device, Depends(calling_device)]
+
+
+def user_agent_of(request: Request) -> str | None:
+    """The `User-Agent` of a request, cut to LONGEST_USER_AGENT; None without one."""
+    return request.headers.get("user-agent", "").replace("\x00", "").strip()[:LONGEST_USER_AGENT] or None
+
+
+def device_name(user_agent: str | None) -> str | None:
+    """Browser and system, as people know them, of a `User-Agent`; None when it says nothing."""
+    return _read_user_agent(user_agent or "").name
 
 
 @lru_cache(maxsize=1024)
@@ -106,7 +116,7 @@ def _kind(header: str, brand: str | None, model: str | None, system: str | None)
     return "desktop" if system in _DESKTOPS else "unknown"
 
 
-def _location(request: Request, settings: Settings) -> dict[str, str] | None:
+def location_of(request: Request, settings: Settings) -> dict[str, str] | None:
     """The country that a trusted proxy names; nobody else's word counts."""
     if settings.geo_country_header is None or not _is_from_proxy(request, settings):
         return None

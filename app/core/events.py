@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, LargeBinary, func,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core import clock
+from app.core.callers import caller_facts
 from app.core.config import get_settings
 from app.core.crypto import key_ring, seal, unseal
 from app.core.ids import uuid7
@@ -25,6 +26,12 @@ API_VERSION = "2026-01-01"
 MAX_PAYLOAD = 32 * 1024
 
 Audience = Literal["organization", "personal", "topic", "internal"]
+
+AUDIT = "audit"
+"""The handler that keeps an event in the audit log."""
+
+CALLER = "caller"
+"""The member of an audited event's private part that says from where the request came."""
 
 REGISTRY: dict[str, type["Event"]] = {}
 """Every event class by its type."""
@@ -57,7 +64,7 @@ class Event:
     `type` names it, `audience` says who may hear of it, `read_permission` cuts an organisation's audience,
     `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards,
     `subject` is the kind of thing it is about and the field that holds its id, `audit` says what the audit
-    log keeps of it, or in words why it keeps nothing.
+    log keeps of it, or in words why it keeps nothing. One that is audited has the handler `audit` by itself.
     """
 
     type: ClassVar[str]
@@ -68,10 +75,14 @@ class Event:
     handlers: ClassVar[tuple[str, ...]] = ()
     subject: ClassVar[tuple[str, str] | None] = None
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "success"
-    audit: ClassVar[AuditSpec | str] = "not judged yet"
+    audit: ClassVar[AuditSpec | str] = ""
+    is_audited: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
+        cls.is_audited = isinstance(cls.audit, AuditSpec)
         if "type" in cls.__dict__:
+            if cls.is_audited and AUDIT not in cls.handlers:
+                cls.handlers = (*cls.handlers, AUDIT)
             if REGISTRY.get(cls.type, cls).__qualname__ != cls.__qualname__:
                 raise TypeError(f"two event classes have the type {cls.type}")
             REGISTRY[cls.type] = cls
@@ -216,6 +227,8 @@ def _outbox_row(
         "type": principal.actor_type if principal else "anonymous",
         "id": principal.actor_id if principal and principal.kind != "system" else None,
     }
+    if event.is_audited and not (principal and principal.kind == "system"):
+        private = {**(private or {}), CALLER: caller_facts()}
     about = {"type": subject[0], "id": str(getattr(event, subject[1]))} if subject else None
     envelope = {
         "id": event_id,

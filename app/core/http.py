@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import errors
+from app.core.callers import current_scope
 from app.core.config import Settings
 from app.core.dispatch import ReadLayer
 from app.core.limits import limit_headers
@@ -94,6 +95,7 @@ class RequestLayer:
             return
         began = time.perf_counter()
         parent = _name(scope)
+        answering = current_scope.set(scope)
         cursor = _present_cursor(scope)
         status = 500
         is_stream = False
@@ -113,6 +115,7 @@ class RequestLayer:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
+            current_scope.reset(answering)
             _record(scope, status, time.perf_counter() - began, is_stream=is_stream)
 
     def _headers(self, scope: Scope, present: dict[bytes, bytes], parent: bytes) -> list[tuple[bytes, bytes]]:

@@ -32,6 +32,8 @@ STREAM_DELIVERIES = Counter("luneo_stream_deliveries_total", "Events that were w
 STREAM_RESETS = Counter(
     "luneo_stream_resets_total", "Cursors that could not be honoured, by why.", ["reason"]
 )
+AUDIT_PENDING = Gauge("luneo_audit_pending_events", "Entries that wait for their place in a chain.")
+AUDIT_APPEND = Histogram("luneo_audit_append_seconds", "Time to append what waited, per transaction.")
 MAIL = Counter("luneo_mail_total", "Mails handed to a sender.", ["provider", "outcome"])
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -64,7 +64,6 @@ TYPES = {
 """What the catalogue of events names and the service emits. A name is never used again for something else."""
 
 UNHEARD = {
-    "auth.sign_in_failed": "The audit trail will read it from the log.",
     "order.money_inconsistent": "Monitoring will raise an alert from the log.",
     "stock.drift_detected": "Monitoring will raise an alert from the log.",
 }

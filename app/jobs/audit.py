@@ -1,0 +1,56 @@
+"""The audit log in the background: from events to entries, and the nightly care of the chains."""
+
+import logging
+import time
+from datetime import timedelta
+from uuid import UUID
+
+from app.core import clock
+from app.core.database import Database, SystemSession
+from app.core.events import AUDIT
+from app.core.metrics import AUDIT_APPEND, AUDIT_PENDING
+from app.jobs.handlers import EventRow, handler
+from app.jobs.queue import defer, job
+from app.services.audit.chaining import append
+from app.services.audit.recording import record
+from app.services.audit.sweeping import late_chains
+
+LATE = timedelta(seconds=5)
+"""An entry that has waited for longer was missed by the job of its event."""
+
+log = logging.getLogger(__name__)
+
+
+@handler(AUDIT)
+async def record_event(session: SystemSession, event: EventRow) -> None:
+    """Keep what the class says, and queue a job that chains it unless one waits."""
+    organization_id = await record(session, event)
+    await _defer_append(session, organization_id)
+
+
+@job("audit.append", queue="default", priority=5)
+async def append_entries(database: Database, *, organization_id: str) -> None:
+    """Chain what waits, in small transactions."""
+    waited = 1
+    while waited:
+        began = time.perf_counter()
+        async with database.transaction() as session:
+            waited, seq = await append(session, UUID(organization_id))
+        if waited:
+            AUDIT_APPEND.observe(time.perf_counter() - began)
+            log.info("Audit chain %s: appended %s entries up to %s", organization_id, waited, seq)
+
+
+@job("audit.sweep", queue="default", cron="* * * * * */20")
+async def sweep_inbox(database: Database) -> None:
+    """Chain what a job has missed: it had begun before the entry was committed, or its worker died."""
+    async with database.transaction() as session:
+        count, late = await late_chains(session, clock.now() - LATE)
+        AUDIT_PENDING.set(count)
+        for organization_id in late:
+            await _defer_append(session, organization_id)
+
+
+async def _defer_append(session: SystemSession, organization_id: UUID) -> None:
+    name = f"audit:{organization_id}"
+    await defer(session, "audit.append", lock=name, queueing_lock=name, organization_id=organization_id)

@@ -1,0 +1,13 @@
+"""Questions to the tables of the audit log."""
+
+from app.repositories.audit.chain import ChainRepository, InboxRepository
+from app.repositories.audit.people import NamedPerson, PeopleOfEventsRepository
+from app.repositories.audit.subject_keys import SubjectKeyRepository
+
+__all__ = [
+    "ChainRepository",
+    "InboxRepository",
+    "NamedPerson",
+    "PeopleOfEventsRepository",
+    "SubjectKeyRepository",
+]

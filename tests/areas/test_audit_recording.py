@@ -1,0 +1,126 @@
+"""How events become entries: which chain, whose data, under whose key."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from httpx import AsyncClient
+from sqlalchemy import select
+
+from app.core.database import Database, SystemSession
+from app.models.audit import SYSTEM_CHAIN, AuditLog, SubjectKey
+from app.services.audit.personal import open_keys, open_part
+from tests.factories.accounts import make_member, make_organization, make_user
+from tests.support.accounts import PASSWORD, WRONG, device, sign_in, sign_up
+from tests.support.events import handle_events
+from tests.support.personas import Persona
+
+EMAIL = "camille@maison.example"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
+
+
+async def entries(db: SystemSession, action: str | None = None) -> list[AuditLog]:
+    statement = select(AuditLog).order_by(AuditLog.organization_id, AuditLog.seq)
+    if action is not None:
+        statement = statement.where(AuditLog.action == action)
+    return list((await db.scalars(statement.execution_options(populate_existing=True))).all())
+
+
+async def opened(db: SystemSession, entry: AuditLog) -> dict[UUID, dict[str, Any] | None]:
+    subjects = [UUID(part["subject"]) for part in entry.personal]
+    keys = await open_keys(db, subjects)
+    return {UUID(part["subject"]): open_part(keys, entry.id, part) for part in entry.personal}
+
+
+async def test_entry_when_somebody_signs_in(
+    client: AsyncClient, database: Database, db: SystemSession
+) -> None:
+    user = await make_user(db, email=EMAIL, full_name="Camille", password=PASSWORD)
+    answer = await client.post(
+        "/api/auth/login",
+        json={"email": EMAIL, "password": PASSWORD},
+        headers={"User-Agent": BROWSER, **device()},
+    )
+    await handle_events(database)
+    (entry,) = await entries(db, "auth.signed_in")
+    assert entry.organization_id == user.last_organization_id
+    assert (entry.outcome, entry.actor_kind, entry.actor_id) == ("success", "user", user.id)
+    assert entry.subject_id == user.id
+    assert entry.targets[0]["type"] == "session"
+    assert entry.context["session_id"] == entry.targets[0]["id"]
+    assert entry.context["request_id"] == answer.headers["x-request-id"]
+    assert await opened(db, entry) == {
+        user.id: {
+            "caller": {"ip_address": "127.0.0.1", "user_agent": BROWSER},
+            "actor": {"name": "Camille", "email": EMAIL},
+            "subject": {"name": "Camille", "email": EMAIL},
+        }
+    }
+    row = await db.get_one(SubjectKey, user.id)
+    assert row.key_sealed is not None
+
+
+async def test_entry_when_a_password_is_wrong(
+    client: AsyncClient, database: Database, db: SystemSession
+) -> None:
+    user = await make_user(db, email=EMAIL, password=PASSWORD)
+    await sign_in(client, EMAIL, WRONG)
+    await handle_events(database)
+    (entry,) = await entries(db, "auth.sign_in_failed")
+    assert entry.organization_id == user.last_organization_id
+    assert (entry.outcome, entry.actor_kind, entry.actor_id) == ("failure", "anonymous", None)
+    assert entry.subject_id == user.id
+    assert {"type": "reason", "id": "invalid_credentials"} in entry.targets
+    part = (await opened(db, entry))[user.id]
+    assert part is not None
+    assert part["caller"]["ip_address"] == "127.0.0.1"
+    assert "actor" not in part
+
+
+async def test_entry_when_nobody_has_the_address(
+    client: AsyncClient, database: Database, db: SystemSession
+) -> None:
+    await sign_in(client, "nobody@maison.example", WRONG)
+    await handle_events(database)
+    (entry,) = await entries(db, "auth.sign_in_failed")
+    assert entry.organization_id == SYSTEM_CHAIN
+    assert entry.subject_id is None
+    assert "nobody@maison.example" not in repr(await opened(db, entry))
+
+
+@pytest.mark.parametrize(("status", "is_there"), [("active", True), ("suspended", False)])
+async def test_chain_when_the_person_works_elsewhere(
+    client: AsyncClient, database: Database, db: SystemSession, status: str, is_there: bool
+) -> None:
+    user = await make_user(db, email=EMAIL, password=PASSWORD)
+    own = user.last_organization_id
+    organization = await make_organization(db)
+    await make_member(db, organization, user=user, status=status)
+    user.last_organization_id = organization.id
+    await db.commit()
+    await sign_in(client, EMAIL, WRONG)
+    await handle_events(database)
+    (entry,) = await entries(db, "auth.sign_in_failed")
+    assert entry.organization_id == (organization.id if is_there else own)
+
+
+async def test_chain_when_a_signed_in_person_acts_on_themselves(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona
+) -> None:
+    await client.post("/api/auth/logout", headers=alice.headers, params={"scope": "others"})
+    await handle_events(database)
+    (entry,) = await entries(db, "auth.signed_out")
+    assert (entry.organization_id, entry.actor_id, entry.subject_id) == (
+        alice.organization_id,
+        alice.user_id,
+        alice.user_id,
+    )
+    assert {"type": "scope", "id": "others"} in entry.targets
+
+
+async def test_entries_when_somebody_signs_up(
+    client: AsyncClient, database: Database, db: SystemSession
+) -> None:
+    await sign_up(client, EMAIL, full_name="Camille")
+    await handle_events(database)
+    assert [entry.action for entry in await entries(db)] == ["auth.signed_up"]
