@@ -1,16 +1,31 @@
 """The only place that speaks SQL about people, sessions, one-time tokens and counted failures."""
 
+from app.repositories.auth.external import ExternalSignInRepository, IdentityRepository
 from app.repositories.auth.people import Credentials, PeopleRepository
+from app.repositories.auth.second_factor import (
+    BackupCodeRepository,
+    ChallengeRepository,
+    DemandRepository,
+    FactorRepository,
+    TryRepository,
+)
 from app.repositories.auth.sessions import SessionCard, SessionRepository
 from app.repositories.auth.throttles import ThrottleRepository
 from app.repositories.auth.tokens import MOST_ATTEMPTS, OneTimeTokenRepository
 
 __all__ = [
     "MOST_ATTEMPTS",
+    "BackupCodeRepository",
+    "ChallengeRepository",
     "Credentials",
+    "DemandRepository",
+    "ExternalSignInRepository",
+    "FactorRepository",
+    "IdentityRepository",
     "OneTimeTokenRepository",
     "PeopleRepository",
     "SessionCard",
     "SessionRepository",
     "ThrottleRepository",
+    "TryRepository",
 ]

@@ -173,6 +173,12 @@ class SessionOpened(Output):
     organization: SignedInOrganization | None
 
 
+class SessionOpenedByBackupCode(SessionOpened):
+    """The same after a backup code: how many are left. With three or fewer it is time for new ones."""
+
+    backup_codes_remaining: int
+
+
 class MfaRequired(Output):
     """The first factor was right; `POST /api/auth/mfa/verify` takes the second."""
 

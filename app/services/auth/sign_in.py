@@ -13,7 +13,7 @@ from app.core.errors import Forbidden
 from app.core.mail_addresses import parse_address
 from app.core.passwords import verify_password
 from app.models.auth import SignInThrottle
-from app.repositories.auth import Credentials, PeopleRepository, ThrottleRepository
+from app.repositories.auth import Credentials, PeopleRepository
 from app.schemas.auth import SignIn, SignInAnswer
 from app.services.auth.opening import FirstFactor, open_session
 from app.services.auth.refusals import invalid_credentials, unusable
@@ -94,7 +94,6 @@ class SignInService:
     async def _open(
         self, body: SignIn, key: bytes, found: Credentials, new_hash: str | None, now: datetime
     ) -> SignInAnswer:
-        await ThrottleRepository(self.session).clear(key)
         if new_hash is not None and found.password_hash is not None:
             await PeopleRepository(self.session).replace_hash(found.user.id, found.password_hash, new_hash)
         factor = FirstFactor(
@@ -103,6 +102,7 @@ class SignInService:
             amr=("pwd",),
             password_changed_at=found.password_changed_at,
             is_remembered=body.remember,
+            throttle_keys=(key,),
         )
         return await open_session(self.session, factor, self.device, now)
 
