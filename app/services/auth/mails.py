@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from app.core import clock
@@ -12,13 +13,27 @@ from app.services.auth.events import (
     ConfirmationRequested,
     EmailConfirmed,
     Locked,
+    MagicLinkRequested,
+    PasswordReset,
+    PasswordResetRequested,
     RefreshReused,
     SignedIn,
     SignupRepeated,
 )
-from app.services.auth.one_time_tokens import EMAIL_CONFIRM
-from app.services.auth.recipients import WORDS, Recipient, device_facts, mail_to, moment, recipient_of
+from app.services.auth.one_time_tokens import EMAIL_CONFIRM, MAGIC_LINK, PASSWORD_RESET, is_live
+from app.services.auth.recipients import (
+    WORDS,
+    Recipient,
+    device_facts,
+    facts_in,
+    mail_to,
+    moment,
+    recipient_of,
+)
 from app.services.notifications.requests import MailLink, MailRequest, mails_for
+
+NEWCOMERS_LOCALE = "fr"
+"""The language of mails to an address without an account: that which a new profile has."""
 
 
 @mails_for(SignupRepeated, ConfirmationRequested, EmailConfirmed, SignedIn, Locked, RefreshReused)
@@ -65,3 +80,53 @@ async def _confirmation(session: SystemSession, recipient: Recipient, token_id: 
         return []
     link = MailLink(purpose=EMAIL_CONFIRM, token_id=token_id, path="/confirm")
     return [mail_to(recipient, "email_confirmation", "account", link=link, expires_at=token.expires_at)]
+
+
+@mails_for(PasswordResetRequested, MagicLinkRequested)
+async def link_mails(
+    session: SystemSession, event_type: str, data: dict[str, Any], private: dict[str, Any]
+) -> list[MailRequest]:
+    """The mails with a link that lets somebody in; none for a link that was used or replaced meanwhile."""
+    is_reset = event_type == PasswordResetRequested.type
+    purpose = PASSWORD_RESET if is_reset else MAGIC_LINK
+    token = await OneTimeTokenRepository(session).of_purpose(UUID(data["token_id"]), purpose)
+    if token is None or not is_live(token, clock.now()):
+        return []
+    if is_reset:
+        path, template = "/reset-password", "password_reset"
+    else:
+        query = f"?{urlencode({'redirect_to': token.redirect_to})}" if token.redirect_to else ""
+        path, template = f"/magic-link{query}", "magic_link"
+    link = MailLink(purpose=purpose, token_id=token.id, path=path)
+    if token.user_id is None:
+        # Nobody has the address yet; the account is made when the link is used.
+        return [
+            MailRequest(
+                template=template,
+                to=token.email or "",
+                locale=NEWCOMERS_LOCALE,
+                category="security",
+                expires_at=token.expires_at,
+                variables={"name": "", **facts_in(NEWCOMERS_LOCALE, private)},
+                link=link,
+            )
+        ]
+    recipient = await recipient_of(session, token.user_id)
+    if recipient is None:
+        return []
+    facts = device_facts(recipient, private)
+    return [mail_to(recipient, template, "security", facts, link=link, expires_at=token.expires_at)]
+
+
+@mails_for(PasswordReset)
+async def reset_mails(
+    session: SystemSession,
+    event_type: str,  # noqa: ARG001 - one kind of event is mailed like this
+    data: dict[str, Any],
+    private: dict[str, Any],
+) -> list[MailRequest]:
+    """The notice that the password is another one."""
+    recipient = await recipient_of(session, UUID(data["user_id"]))
+    if recipient is None:
+        return []
+    return [mail_to(recipient, "password_changed", "security", device_facts(recipient, private))]

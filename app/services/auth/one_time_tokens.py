@@ -91,6 +91,11 @@ def token_id(purpose: str, token: str) -> UUID:
     return identifier
 
 
+def is_live(token: OneTimeToken, now: datetime) -> bool:
+    """Whether a token can still be used."""
+    return token.consumed_at is None and token.voided_at is None and token.expires_at > now
+
+
 async def why_dead(session: SystemSession, purpose: str, identifier: UUID, now: datetime) -> AppError:
     """What to answer for a token that could not be used."""
     token = await OneTimeTokenRepository(session).of_purpose(identifier, purpose)

@@ -62,7 +62,12 @@ async def recipient_of(session: SystemSession, user_id: UUID) -> Recipient | Non
 
 def device_facts(recipient: Recipient, private: Mapping[str, Any]) -> dict[str, str]:
     """Device, place and time of `seen`, in the recipient's language where they are unknown."""
-    unknown = WORDS[recipient.locale]
+    return facts_in(recipient.locale, private)
+
+
+def facts_in(locale: str, private: Mapping[str, Any]) -> dict[str, str]:
+    """The same in a language."""
+    unknown = WORDS[locale]
     return {
         "device": private["device"] or unknown["device"],
         "place": private["place"] or unknown["place"],

@@ -61,6 +61,16 @@ def token_expired() -> Gone:
     return Gone("token_expired", "This link has expired; ask for a new one.")
 
 
+def verifier_invalid() -> Unauthenticated:
+    """401 for a PKCE verifier that is not that of the browser that began (RFC 7636, 4.6)."""
+    return Unauthenticated("verifier_invalid", "This was begun in another browser; begin again in this one.")
+
+
+def signup_closed() -> Forbidden:
+    """403 while the service takes no new accounts."""
+    return Forbidden("signup_closed", "This service does not take new accounts at the moment.")
+
+
 def session_revoked() -> Unauthenticated:
     """401 for a session that was ended."""
     return refused_token("session_revoked", "This session was ended; sign in again.")

@@ -8,7 +8,7 @@ from fastapi import Depends
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import DatabaseOf, Unscoped
-from app.core.errors import FieldError, Forbidden, Invalid
+from app.core.errors import FieldError, Invalid
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.core.mail_addresses import MailAddress, parse_address
@@ -20,6 +20,7 @@ from app.services.auth.events import ConfirmationRequested, SignedUp, SignupRepe
 from app.services.auth.founding import PERSONAL_NAMES, give_home
 from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import EMAIL_CONFIRM, issue_for_person
+from app.services.auth.refusals import signup_closed
 
 
 class SignUpService:
@@ -36,7 +37,7 @@ class SignUpService:
         403 `signup_closed`, 422 `password_rejected`. Only the newest sign-up of an open address counts.
         """
         if get_settings().signups != "open":
-            raise Forbidden("signup_closed", "This service does not take new accounts at the moment.")
+            raise signup_closed()
         await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         address = parse_address(body.email)
         refuse_weak_password(body.password, email=address.address, full_name=body.full_name)

@@ -136,9 +136,14 @@ async def record_refusal(
     logger.info("sign_in_failed", user_id=str(user_id), identifier=key.hex()[:8], outcome=reason)
 
 
+async def every_key(
+    session: SystemSession, canonical: str, user_id: UUID, now: datetime
+) -> tuple[bytes, ...]:
+    """All keys that count tries for an account: that of its address, and those of the devices it knows."""
+    devices = await SessionRepository(session).device_keys(user_id, now)
+    return throttle_key(canonical), *(throttle_key(canonical, key) for key in devices)
+
+
 async def forgive(session: SystemSession, canonical: str, user_id: UUID, now: datetime) -> None:
-    """Forget the failures of an address whose mailbox was proved, those of its devices, too."""
-    keys = await SessionRepository(session).device_keys(user_id, now)
-    await ThrottleRepository(session).clear_all(
-        [throttle_key(canonical), *(throttle_key(canonical, key) for key in keys)]
-    )
+    """Forget the failures of an account whose mailbox was proved, those of its devices, too."""
+    await ThrottleRepository(session).clear_all(await every_key(session, canonical, user_id, now))

@@ -15,9 +15,17 @@ LARGEST = 256 * 1024
 VARIABLES: Mapping[str, frozenset[str]] = {
     "account_exists": frozenset({"name", "sign_in_url", "reset_url"}),
     "account_locked": frozenset({"name", "until", "device", "place", "time", "security_url"}),
+    "address_in_use": frozenset({"name", "device", "place", "time", "security_url"}),
+    "email_change": frozenset({"name", "action_url", "until", "device", "place", "time", "security_url"}),
+    "email_change_notice": frozenset({"name", "device", "place", "time", "security_url"}),
+    "email_change_undone": frozenset({"name", "reset_url", "device", "place", "time", "security_url"}),
+    "email_changed": frozenset({"name", "action_url", "until", "device", "place", "time", "security_url"}),
     "email_confirmation": frozenset({"name", "action_url", "code"}),
+    "magic_link": frozenset({"name", "action_url", "code", "device", "place", "time"}),
     "new_device": frozenset({"name", "device", "place", "time", "security_url"}),
     "order_track_link": frozenset({"number", "shop", "until", "action_url"}),
+    "password_changed": frozenset({"name", "reset_url", "device", "place", "time", "security_url"}),
+    "password_reset": frozenset({"name", "action_url", "device", "place", "time"}),
     "session_stopped": frozenset({"name", "device", "place", "time", "security_url"}),
     "welcome": frozenset({"name", "app_url"}),
 }
