@@ -16,6 +16,7 @@ from app.routers import (
     public,
     realtime,
     sandbox,
+    sandbox_idp,
     settings,
     storefront,
     team,
@@ -63,5 +64,5 @@ ROUTERS: list[APIRouter] = [
     storefront.router,
 ]
 
-SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router]
+SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router, sandbox_idp.router]
 """Pages of development and test."""

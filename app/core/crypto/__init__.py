@@ -27,6 +27,7 @@ from app.core.crypto.refresh_tokens import (
     refresh_tag_matches,
 )
 from app.core.crypto.sealing import SealBroken, seal, sealed_kid, unseal
+from app.core.crypto.trips import TripSecrets, begin_trip, read_trip
 
 __all__ = [
     "AUTH_CODE_PREFIX",
@@ -38,6 +39,8 @@ __all__ = [
     "KeyRing",
     "RefreshToken",
     "SealBroken",
+    "TripSecrets",
+    "begin_trip",
     "code_matches",
     "decode_base64url",
     "derive_code",
@@ -53,6 +56,7 @@ __all__ = [
     "parse_refresh_token",
     "read_facts",
     "read_token",
+    "read_trip",
     "refresh_tag_matches",
     "seal",
     "sealed_kid",

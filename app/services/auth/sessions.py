@@ -20,6 +20,7 @@ from app.schemas.auth import (
     ActiveOrganization,
     Me,
     Membership,
+    OAuthProvider,
     OwnProfile,
     Person,
     Providers,
@@ -27,6 +28,7 @@ from app.schemas.auth import (
     SessionRead,
     SwitchedOrganization,
 )
+from app.services.auth.external.providers import offered
 from app.services.files.addresses import avatar_url
 
 NEWEST_FIRST = "-last_activity_at"
@@ -120,8 +122,14 @@ class SessionService:
 
 def providers() -> Providers:
     """The ways to sign in that this service offers."""
-    is_open = get_settings().signups == "open"
-    return Providers(password=True, magic_link=False, signup=is_open, oauth=[], sso=False)
+    settings = get_settings()
+    return Providers(
+        password=True,
+        magic_link=True,
+        signup=settings.signups == "open",
+        oauth=[OAuthProvider(provider=name, name=title) for name, title in offered(settings)],
+        sso=False,
+    )
 
 
 def _profile(profile: Profile | None) -> OwnProfile | None:
