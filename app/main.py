@@ -13,6 +13,7 @@ from app.core.limits import Limiter
 from app.jobs.app import load_areas
 from app.jobs.worker import Worker
 from app.routers import ROUTERS, SANDBOX_ROUTERS
+from app.services.audit.denials import note_denial
 from app.services.realtime.hub import Hub
 
 
@@ -32,6 +33,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     app.state.database = database
     app.state.limiter = Limiter(settings.redis_url)
     app.state.hub = None
+    app.state.on_denial = note_denial
     idempotency.install(app)
     http.install(app, settings)
     errors.install(app)

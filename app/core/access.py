@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Row, text
 
 from app.core import clock
+from app.core.callers import Recognized
 from app.core.client_address import address_key, client_address
 from app.core.config import Settings, get_settings
 from app.core.crypto import AccessTokenExpired, AccessTokenInvalid, key_ring, verify_access_token
@@ -255,6 +256,7 @@ async def principal_of_session(
     ended = "session_revoked" if row is None or row.user_id != user_id else ended_by(row, now)
     if row is None or ended is not None:
         raise ended_session(ended)
+    request.state.recognized = Recognized("user", row.organization_id, row.user_id, row.id)
     permissions = _judge_membership(row, marker, now, settings)
     if marker.is_for_staff:
         _judge_staff(row, settings)

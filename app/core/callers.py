@@ -1,6 +1,8 @@
-"""From where the request that is being answered comes, for the few who must keep it."""
+"""Whose request is being answered and from where it comes, for the few who must keep it."""
 
 from contextvars import ContextVar
+from typing import Literal, NamedTuple
+from uuid import UUID
 
 from fastapi import Request
 from starlette.types import Scope
@@ -11,6 +13,16 @@ from app.core.devices import location_of, user_agent_of
 
 current_scope: ContextVar[Scope | None] = ContextVar("current_scope", default=None)
 """The request that this task answers, set by core/http.py; None in a job."""
+
+
+class Recognized(NamedTuple):
+    """Whom the access check knew, whether or not it let them in; `request.state.recognized`."""
+
+    kind: Literal["user", "api_key"]
+    organization_id: UUID | None
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+    key_id: UUID | None = None
 
 
 def caller_facts() -> dict[str, str | None]:

@@ -388,6 +388,8 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     if answer.status == 405:
         # The framework names the methods of the first route that matches only.
         answer.headers["Allow"] = ", ".join(sorted(allowed_methods(request.app, request.scope["path"])))
+    elif answer.status == 403 and (note := getattr(request.app.state, "on_denial", None)) is not None:
+        await note(request, answer)
     return render(request, answer)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Row, text
 from starlette.datastructures import Headers
 
 from app.core import clock
+from app.core.callers import Recognized
 from app.core.client_address import address_key, client_address, parse_ip
 from app.core.config import Settings, get_settings
 from app.core.crypto.api_keys import hash_api_key, is_api_key, looks_like_api_key
@@ -128,6 +129,7 @@ async def admit_key(request: Request, key: str, *, is_open: bool, needed: Permis
     ended = "api_key_invalid" if row is None else ended_key(row, now)
     if row is None or ended is not None:
         await _refuse(request, address, _refused(ended or "api_key_invalid"))
+    request.state.recognized = Recognized("api_key", row.organization_id, key_id=row.id)
     await _judge_surroundings(request, row, address, settings)
     await enforce_rule(request, "api_key", key=str(row.id), rule=LimitRule(row.rate_limit, HOUR_SECONDS))
     await enforce(request, "api_org", key=str(row.organization_id))

@@ -124,3 +124,34 @@ async def test_entries_when_somebody_signs_up(
     await sign_up(client, EMAIL, full_name="Camille")
     await handle_events(database)
     assert [entry.action for entry in await entries(db)] == ["auth.signed_up"]
+
+
+async def test_entry_when_somebody_has_no_right(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona, bob: Persona
+) -> None:
+    for _ in range(3):
+        answer = await client.post("/api/products", headers=bob.headers, json={"name": "X", "price": 1})
+        assert answer.status_code == 403
+    assert (await client.delete(f"/api/products/{alice.user_id}", headers=bob.headers)).status_code == 403
+    await handle_events(database)
+    first, second = await entries(db, "access.denied")
+    assert (first.organization_id, first.actor_id, first.outcome) == (
+        alice.organization_id,
+        bob.user_id,
+        "denied",
+    )
+    assert first.targets == [
+        {"type": "permission", "id": "products:write"},
+        {"type": "route", "id": "POST /api/products"},
+        {"type": "reason", "id": "permission_denied"},
+    ]
+    assert {"type": "route", "id": "DELETE /api/products/{product_id}"} in second.targets
+
+
+async def test_entry_when_a_stranger_asks(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona, charlie: Persona
+) -> None:
+    headers = {**charlie.headers, "X-Organization-Id": str(alice.organization_id)}
+    assert (await client.get("/api/products", headers=headers)).status_code == 404
+    await handle_events(database)
+    assert await entries(db, "access.denied") == []
