@@ -32,6 +32,7 @@ CREATE TABLE api_keys (
   revoke_reason text,
   rotated_from uuid,
   grace_until timestamptz,
+  notified_days smallint,
   created_at timestamptz DEFAULT now() NOT NULL,
   updated_at timestamptz DEFAULT now() NOT NULL,
   CONSTRAINT api_keys_pkey PRIMARY KEY (organization_id, id),

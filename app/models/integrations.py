@@ -78,3 +78,5 @@ class ApiKey(Identified, Timestamps, Owned, Base):
     # No reference: the older key goes with the person who made it, the newer one may be somebody else's.
     rotated_from: Mapped[UUID | None]
     grace_until: Mapped[datetime | None]
+    notified_days: Mapped[int | None] = mapped_column(SmallInteger)
+    """Of which term before its end the last notice told."""

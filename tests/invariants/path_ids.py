@@ -7,6 +7,7 @@ from typing import Any
 from app.core.database import SystemSession
 from tests.factories.accounts import make_session
 from tests.factories.events import make_event
+from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
@@ -15,6 +16,10 @@ from tests.support.personas import Persona
 
 Made = Mapping[str, Any]
 """The rows of the path ids that stand to the left, by name."""
+
+
+async def _api_key(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return (await make_api_key_row(db, owner=owner))[0]
 
 
 async def _discount(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -42,6 +47,7 @@ async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
+    "api_key_id": _api_key,
     "discount_id": _discount,
     "event_id": _event,
     "order_id": _order,

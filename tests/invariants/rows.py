@@ -30,6 +30,14 @@ SAMPLES: dict[str, Any] = {"currency": "EUR", "country": "FR", "period": "2026",
 """Values of columns whose CHECK is a pattern, by the column's name."""
 
 OWN_SAMPLES: dict[str, dict[str, Any]] = {
+    "api_keys": {
+        "key_hash": b"planted" * 4 + b"hash",
+        "last4": "hash",
+        "permissions": ["read"],
+        "allowed_ips": [],
+        "revoked_at": None,
+        "revoke_reason": None,
+    },
     "discount_codes": {"code": "PLANTED", "value": 100},
     "mfa_backup_codes": {"selector": "4SEL"},
     "mfa_factors": {"status": "active", "type": "totp"},

@@ -20,6 +20,11 @@ from tests.invariants.source import sources
 TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 
 TYPES = {
+    "api_key.created",
+    "api_key.expiring",
+    "api_key.revoked",
+    "api_key.rotated",
+    "api_key.updated",
     "auth.confirmation_requested",
     "auth.confirmation_resend_requested",
     "auth.locked",

@@ -16,6 +16,7 @@ from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
 from tests.factories.accounts import make_session
 from tests.factories.events import make_event
+from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.products import make_product
@@ -26,6 +27,10 @@ from tests.support.events import declare_event, own_registry
 from tests.support.personas import Persona
 
 Maker = Callable[[SystemSession, Persona, dict[str, Any]], Awaitable[Any]]
+
+
+async def _api_keys(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_api_key_row(db, owner=owner)
 
 
 async def _discounts(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
@@ -86,6 +91,7 @@ async def _event_types(_db: SystemSession, _owner: Persona, _ids: dict[str, Any]
 MAKERS: dict[str, Maker] = {
     "GET /api/events": _events,
     "GET /api/events/types": _event_types,
+    "GET /api/integrations/api-keys": _api_keys,
     "GET /api/orders": _orders,
     "GET /api/orders/discounts": _discounts,
     "GET /api/orders/list": _orders,

@@ -54,7 +54,6 @@ UNBUILT = {
         "analytics_ingest",
         "analytics_manage",
         "analytics_read",
-        "api_keys_manage",
         "ar_publish",
         "ar_read",
         "ar_write",

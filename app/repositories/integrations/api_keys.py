@@ -1,16 +1,16 @@
 """Owns the questions to API keys; the access check's own statement is in `core/key_access`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, update
 
 from app.core.permissions import Permission, permissions_of
 from app.models.auth import User
 from app.models.integrations import ApiKey
-from app.models.team import TeamMember, TeamRole
+from app.models.team import Organization, TeamMember, TeamRole
 from app.repositories.base import Repository
 
 
@@ -24,18 +24,28 @@ class ApiKeyRepository(Repository[ApiKey]):
         statement = self.select().select_from(ApiKey)
         return statement if is_active is None else statement.where(ApiKey.is_active.is_(is_active))
 
-    async def count_live(self, organization_id: UUID, now: datetime) -> int:
-        """How many keys count for the plan: neither revoked nor expired, nor replaced by a newer one.
+    async def lock_organization(self, organization_id: UUID) -> None:
+        """Let nobody else add keys to the organisation until the transaction ends."""
+        statement = (
+            select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)
+        )
+        await self.session.execute(statement)
+
+    async def count_live(
+        self, organization_id: UUID, now: datetime, *, is_overlap_counted: bool = False
+    ) -> int:
+        """How many keys are neither revoked nor expired, nor (unless they count) replaced by a newer one.
 
         The caller holds the lock of the organisation, under which they are added.
         """
+        overlap = or_(ApiKey.grace_until.is_(None), literal(is_overlap_counted) & (ApiKey.grace_until > now))
         statement = (
             select(func.count())
             .select_from(ApiKey)
             .where(
                 ApiKey.organization_id == organization_id,
                 ApiKey.revoked_at.is_(None),
-                ApiKey.grace_until.is_(None),
+                overlap,
                 or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
             )
         )
@@ -77,18 +87,24 @@ class ApiKeyRepository(Repository[ApiKey]):
         ended = and_(ApiKey.organization_id == some.c.organization_id, ApiKey.id == some.c.id)
         return await self._revoke(ended, revoked_at=ApiKey.grace_until, revoke_reason="rotated")
 
-    async def expiring(self, begin: datetime, end: datetime) -> Sequence[ApiKey]:
-        """The keys, of every organisation, that are in use and expire in this span."""
+    async def note_expiring(self, now: datetime, days: int) -> Sequence[ApiKey]:
+        """The keys in use, of every organisation, that expire within `days` and were not told of so late yet.
+
+        They are marked as told.
+        """
         statement = (
-            self.select()
+            update(ApiKey)
             .where(
                 ApiKey.revoked_at.is_(None),
                 ApiKey.grace_until.is_(None),
                 ApiKey.is_active,
-                ApiKey.expires_at >= begin,
-                ApiKey.expires_at < end,
+                ApiKey.expires_at > now,
+                ApiKey.expires_at <= now + timedelta(days=days),
+                or_(ApiKey.notified_days.is_(None), ApiKey.notified_days > days),
             )
-            .order_by(ApiKey.organization_id, ApiKey.id)
+            .values(notified_days=days, updated_at=ApiKey.updated_at)
+            .returning(ApiKey)
+            .execution_options(synchronize_session=False, populate_existing=True)
         )
         return (await self.session.execute(statement)).scalars().all()
 
@@ -98,6 +114,11 @@ class ApiKeyRepository(Repository[ApiKey]):
         """What these people may do in the organisation now; whoever may not act there is left out."""
         found = await self._members(organization_id, TeamMember.user_id.in_(set(user_ids)))
         return {user_id: rights for user_id, rights in found if rights}
+
+    async def organization_name(self, organization_id: UUID) -> str:
+        """What the organisation is called; empty for one that is gone."""
+        found = await self.session.scalar(select(Organization.name).where(Organization.id == organization_id))
+        return found or ""
 
     async def keepers(self, organization_id: UUID) -> list[UUID]:
         """Who may manage the keys of the organisation now."""

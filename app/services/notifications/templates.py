@@ -20,6 +20,7 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "email_change_notice": frozenset({"name", "device", "place", "time", "security_url"}),
     "email_change_undone": frozenset({"name", "reset_url", "device", "place", "time", "security_url"}),
     "email_changed": frozenset({"name", "action_url", "until", "device", "place", "time", "security_url"}),
+    "api_key_expiring": frozenset({"name", "key_name", "key_hint", "shop", "days", "until", "keys_url"}),
     "email_confirmation": frozenset({"name", "action_url", "code"}),
     "magic_link": frozenset({"name", "action_url", "code", "device", "place", "time"}),
     "new_device": frozenset({"name", "device", "place", "time", "security_url"}),
