@@ -12,6 +12,7 @@ from app.core.errors import AppError
 from app.core.requests import StrictRoute
 from app.schemas.sandbox_idp import SandboxApproval, SandboxAsked, SandboxTokenForm
 from app.services.auth.external import sandbox
+from app.services.auth.external.providers import TITLES
 
 router = APIRouter(
     route_class=StrictRoute,
@@ -91,7 +92,7 @@ async def show_sandbox_approval(provider: str, asked: Annotated[SandboxAsked, Qu
     name = sandbox.known_provider(provider)
     sandbox.judge_request(name, asked)
     page = PAGE.render(
-        title=sandbox.TITLES[name],
+        title=TITLES[name],
         action=f"/sandbox/idp/{name}/decide",
         asked=list(asked.model_dump().items()),
         people=PEOPLE,

@@ -8,7 +8,7 @@ from sqlalchemy import Select, and_, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.ids import uuid7
-from app.models.auth import ExternalSignIn, Identity, MfaChallenge, Password, User, UserSession
+from app.models.auth import ExternalSignIn, Identity, MfaChallenge, Password, UserSession
 from app.repositories.base import Repository
 
 
@@ -77,12 +77,6 @@ class IdentityRepository(Repository[Identity]):
         other = exists().where(Identity.user_id == user_id, Identity.id != but)
         password = exists().where(Password.user_id == user_id)
         return bool(await self.session.scalar(select(other | password)))
-
-    async def lock_person(self, user_id: UUID) -> User | None:
-        """The person, locked: of two changes of their ways in, the second sees what the first left."""
-        statement = select(User).where(User.id == user_id).with_for_update(key_share=True)
-        found: User | None = (await self.session.execute(statement)).scalar_one_or_none()
-        return found
 
 
 class ExternalSignInRepository(Repository[ExternalSignIn]):

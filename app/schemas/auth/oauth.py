@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from app.schemas.auth.signing import Challenge, TokenText, Verifier
-from app.schemas.base import Input, Line, Output, Query, Timestamp
+from app.schemas.base import Input, Output, Query, Timestamp
 
 ProviderName = Literal["google", "github"]
 RedirectTo = Annotated[
@@ -88,11 +88,3 @@ class IdentityRead(Output):
     is_email_verified: bool
     created_at: Timestamp
     last_sign_in_at: Timestamp | None
-
-
-class StaffReason(Input):
-    """Why staff does what it does to an account; the person may be told."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Payment fraud, case 4711"}]})
-
-    reason: Annotated[Line, Field(min_length=1, max_length=500)]
