@@ -107,6 +107,7 @@ MAKERS: dict[str, Maker] = {
 """How one more row of a list is made; one entry per list route."""
 
 WHOLE = {
+    "GET /api/integrations/api-keys/scopes": "One item per permission of the registry.",
     "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",
     "GET /sandbox/mail.json": "The newest hundred, on a developer's machine.",
 }
