@@ -140,6 +140,7 @@ class ResettingService:
                 code=body.code,
                 backup_code=body.backup_code,
                 now=now,
+                device=self.device,
             )
         except Unauthenticated:
             if attempts >= MOST_ATTEMPTS:
