@@ -5,12 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from app.core.database import SystemSession
-from tests.factories.accounts import make_session
+from app.models.team import Organization
+from tests.factories.accounts import make_member, make_session
 from tests.factories.events import make_event
 from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
+from tests.factories.roles import make_role
 from tests.invariants.served import Served
 from tests.support.personas import Persona
 
@@ -30,8 +32,17 @@ async def _event(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return SimpleNamespace(id=(await make_event(db, owner=owner)).event_id)
 
 
+async def _member(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    organization = await db.get_one(Organization, owner.organization_id)
+    return await make_member(db, organization)
+
+
 async def _order(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_order(db, owner=owner)
+
+
+async def _organization(_db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id=owner.organization_id)
 
 
 async def _product(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -42,6 +53,10 @@ async def _refund(db: SystemSession, owner: Persona, made: Made) -> Any:
     return await make_refund(db, order=made["order_id"])
 
 
+async def _role(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_role(db, owner.organization_id)
+
+
 async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_session(db, owner.user_id, organization_id=owner.organization_id)
 
@@ -50,9 +65,12 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "api_key_id": _api_key,
     "discount_id": _discount,
     "event_id": _event,
+    "member_id": _member,
     "order_id": _order,
+    "organization_id": _organization,
     "product_id": _product,
     "refund_id": _refund,
+    "role_id": _role,
     "session_id": _session,
 }
 """How a row is made that a path id can name; one entry per id of the document."""

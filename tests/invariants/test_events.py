@@ -51,6 +51,12 @@ TYPES = {
     "order.shipped",
     "order.track_requested",
     "order.updated",
+    "organization.created",
+    "organization.deleted",
+    "organization.purged",
+    "organization.restored",
+    "organization.security_updated",
+    "organization.updated",
     "product.created",
     "product.deleted",
     "product.out_of_stock",
@@ -60,6 +66,17 @@ TYPES = {
     "session.refresh_reused",
     "session.revoked",
     "stock.drift_detected",
+    "team.limit_reached",
+    "team.member_activated",
+    "team.member_joined",
+    "team.member_left",
+    "team.member_removed",
+    "team.member_role_changed",
+    "team.member_suspended",
+    "team.role_created",
+    "team.role_deleted",
+    "team.role_updated",
+    "team.sessions_ended",
     "user.avatar_removed",
     "user.avatar_updated",
     "user.email_confirmed",
@@ -69,6 +86,7 @@ TYPES = {
 """What the catalogue of events names and the service emits. A name is never used again for something else."""
 
 UNHEARD = {
+    "organization.purged": "The audit trail keeps it; nobody is left to hear of it.",
     "order.money_inconsistent": "Monitoring will raise an alert from the log.",
     "stock.drift_detected": "Monitoring will raise an alert from the log.",
 }

@@ -136,6 +136,7 @@ RULES = (
             "app/services/auth/": "Whoever signs in is nobody yet.",
             "app/services/health.py": "A probe has no owner.",
             "app/services/integrations/mails.py": "A handler acts for nobody; the event names the key.",
+            "app/services/team/": "Acts on members reach their sessions and keys, wherever those are.",
             "app/services/realtime/": "Streams read the log for all; rights are judged by topic and session.",
             "app/services/orders/exporting.py": "Each part of a file has an owner session of its own.",
             "app/services/orders/mails.py": "A handler acts for nobody; the event names the organisation.",

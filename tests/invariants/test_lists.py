@@ -12,14 +12,17 @@ from app.core.database import SystemSession
 from app.core.events import REGISTRY
 from app.core.ids import uuid7
 from app.core.paging import Page
+from app.models.auth import User
 from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
-from tests.factories.accounts import make_session
+from app.models.team import Organization
+from tests.factories.accounts import make_member, make_organization, make_session
 from tests.factories.events import make_event
 from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.products import make_product
+from tests.factories.roles import make_role
 from tests.invariants.examples import body_schema, resolve
 from tests.invariants.path_ids import family
 from tests.invariants.served import Served, document, served
@@ -77,6 +80,18 @@ async def _sessions(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> 
     await make_session(db, owner.user_id, organization_id=owner.organization_id)
 
 
+async def _organizations(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_organization(db, owner=await db.get_one(User, owner.user_id))
+
+
+async def _members(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_member(db, await db.get_one(Organization, owner.organization_id))
+
+
+async def _roles(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_role(db, owner.organization_id)
+
+
 async def _events(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_event(db, owner=owner)
 
@@ -99,9 +114,12 @@ MAKERS: dict[str, Maker] = {
     "GET /api/orders/tax-rates": _taxes,
     "GET /api/orders/{order_id}/history": _steps,
     "GET /api/orders/{order_id}/refunds": _refunds,
+    "GET /api/organizations": _organizations,
     "GET /api/products": _products,
     "GET /api/products/{product_id}/stock/movements": _movements,
     "GET /api/settings/sessions": _sessions,
+    "GET /api/team/members": _members,
+    "GET /api/team/roles": _roles,
     "POST /api/orders/list": _orders,
 }
 """How one more row of a list is made; one entry per list route."""

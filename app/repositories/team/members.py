@@ -115,6 +115,11 @@ class TeamRepository(Repository[TeamMember]):
         row = (await self.session.execute(statement)).one_or_none()
         return Standing(row[0], row[1]) if row else None
 
+    async def row(self, organization_id: UUID, member_id: UUID) -> Any:
+        """One member as a row of the list, or None."""
+        statement = member_rows(organization_id).where(TeamMember.id == member_id)
+        return (await self.session.execute(statement)).one_or_none()
+
     async def count_seats(self, organization_id: UUID, now: datetime) -> tuple[int, int]:
         """How many seats are taken: by members (active and suspended), and by open invitations.
 

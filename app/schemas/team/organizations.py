@@ -76,6 +76,12 @@ class OrganizationUpdate(Patch):
     slug: Slug = Field(default_factory=absent)
     version: Version | None = None
 
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.model_fields_set - {"version"}:
+            raise ValueError("send `name` or `slug`")
+        return self
+
 
 class SecurityUpdate(Patch):
     """What the organisation demands of its members' sessions; only what is sent changes."""

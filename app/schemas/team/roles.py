@@ -1,9 +1,9 @@
 """What the routes of roles take and answer."""
 
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.paging import PageQuery
@@ -67,6 +67,12 @@ class RoleUpdate(Patch):
     description: RoleText | None = None
     permissions: PermissionNames = Field(default_factory=list)
     version: Version | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.model_fields_set - {"version"}:
+            raise ValueError("send `name`, `description` or `permissions`")
+        return self
 
 
 class RolePreview(Input):

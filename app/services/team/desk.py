@@ -13,6 +13,8 @@ from app.core.permissions import ROLE_NAMES, ROLE_PERMISSIONS, Permission, Role
 from app.models.team import Organization
 from app.repositories.team import RoleRepository, Standing, TeamRepository
 
+BUILT_IN = {role.value: role for role in Role}
+
 
 @dataclass(frozen=True, slots=True)
 class RoleChoice:
@@ -86,8 +88,8 @@ async def enter_team(session: ScopedSession, principal: Principal, permission: P
 
 async def find_role(session: ScopedSession, organization_id: UUID, key: str) -> RoleChoice:
     """The role with this key, built-in or the organisation's own. 422 `unknown_role`."""
-    if key in Role:
-        role = Role(key)
+    role = BUILT_IN.get(key)
+    if role is not None:
         return RoleChoice(role.value, None, role.value, ROLE_NAMES[role], ROLE_PERMISSIONS[role])
     found = await RoleRepository(session).by_key(organization_id, key)
     if found is None:
