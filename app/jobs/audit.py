@@ -6,17 +6,26 @@ from datetime import timedelta
 from uuid import UUID
 
 from app.core import clock
+from app.core.access import Principal
 from app.core.database import Database, SystemSession
 from app.core.events import AUDIT
 from app.core.metrics import AUDIT_APPEND, AUDIT_PENDING
 from app.jobs.handlers import EventRow, handler
 from app.jobs.queue import defer, job
 from app.services.audit.chaining import append
+from app.services.audit.checkpoints import sign_head
+from app.services.audit.pruning import prune
 from app.services.audit.recording import record
-from app.services.audit.sweeping import late_chains
+from app.services.audit.sweeping import every_chain, late_chains, news_of_the_day
+from app.services.audit.verifying import tell_verified, verify
 
 LATE = timedelta(seconds=5)
 """An entry that has waited for longer was missed by the job of its event."""
+
+NIGHTLY = 10_000
+"""How many of the newest entries are proved each night."""
+
+CARETAKER = Principal(kind="system", name="audit")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +58,39 @@ async def sweep_inbox(database: Database) -> None:
         AUDIT_PENDING.set(count)
         for organization_id in late:
             await _defer_append(session, organization_id)
+
+
+@job("audit.nightly", queue="maintenance", cron="15 3 * * *")
+async def care_for_chains(database: Database) -> None:
+    """Nightly: prove the end of every chain that grew, and sign its head; one after the other."""
+    async with database.system(autocommit=True) as session:
+        grown = await news_of_the_day(session)
+    for organization_id in grown:
+        await verify_chain(database, organization_id)
+        async with database.transaction(principal=CARETAKER) as session:
+            await sign_head(session, organization_id)
+
+
+async def verify_chain(database: Database, organization_id: UUID) -> None:
+    """Prove the newest entries of a chain and tell what was found."""
+    async with database.system(autocommit=True) as session:
+        proof = await verify(session, organization_id, newest=NIGHTLY)
+    async with database.transaction(principal=CARETAKER) as session:
+        await tell_verified(session, organization_id, proof)
+    if not proof.is_ok:
+        log.error("Alert: the audit chain %s is broken at %s", organization_id, proof.first_bad_seq)
+
+
+@job("audit.prune", queue="maintenance", cron="45 3 * * *")
+async def prune_chains(database: Database) -> None:
+    """Nightly: delete the entries of every chain that are beyond their keeping time, in small steps."""
+    async with database.system(autocommit=True) as session:
+        kept = await every_chain(session)
+    for organization_id in kept:
+        gone = 1
+        while gone:
+            async with database.transaction(principal=CARETAKER) as session:
+                gone = await prune(session, organization_id)
 
 
 async def _defer_append(session: SystemSession, organization_id: UUID) -> None:

@@ -5,25 +5,17 @@ from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import select
 
 from app.core.database import Database, SystemSession
 from app.models.audit import SYSTEM_CHAIN, AuditLog, SubjectKey
 from app.services.audit.personal import open_keys, open_part
 from tests.factories.accounts import make_member, make_organization, make_user
 from tests.support.accounts import PASSWORD, WRONG, device, sign_in, sign_up
+from tests.support.audit import BROWSER, entries
 from tests.support.events import handle_events
 from tests.support.personas import Persona
 
 EMAIL = "camille@maison.example"
-BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
-
-
-async def entries(db: SystemSession, action: str | None = None) -> list[AuditLog]:
-    statement = select(AuditLog).order_by(AuditLog.organization_id, AuditLog.seq)
-    if action is not None:
-        statement = statement.where(AuditLog.action == action)
-    return list((await db.scalars(statement.execution_options(populate_existing=True))).all())
 
 
 async def opened(db: SystemSession, entry: AuditLog) -> dict[UUID, dict[str, Any] | None]:

@@ -1,6 +1,6 @@
 """Questions to the tables of the audit log."""
 
-from app.repositories.audit.chain import ChainRepository, InboxRepository
+from app.repositories.audit.chain import ChainRepository, InboxRepository, chains, grown_chains
 from app.repositories.audit.people import NamedPerson, PeopleOfEventsRepository
 from app.repositories.audit.subject_keys import SubjectKeyRepository
 
@@ -10,4 +10,6 @@ __all__ = [
     "NamedPerson",
     "PeopleOfEventsRepository",
     "SubjectKeyRepository",
+    "chains",
+    "grown_chains",
 ]

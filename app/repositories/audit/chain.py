@@ -14,6 +14,9 @@ from app.models.audit import GENESIS, AuditCheckpoint, AuditHead, AuditInbox, Au
 OWN_ACTIONS = ("audit.verified", "audit.checkpoint_signed", "audit.pruned")
 """What the nightly jobs write themselves: a chain that got nothing else has not grown."""
 
+ENTRY = [getattr(AuditLog, attribute.key) for attribute in AuditLog.__mapper__.column_attrs]
+"""Every column of an entry; rows cost less than objects."""
+
 ALLOW_PRUNING = text("SET LOCAL luneo.audit_prune = 'on'")
 
 
@@ -165,7 +168,7 @@ class ChainRepository:
     async def step(self, after: int, up_to: int, limit: int) -> Sequence[Row[Any]]:
         """Whole entries beyond one number and up to another, in their order."""
         statement = (
-            select(*AuditLog.__mapper__.columns)
+            select(*ENTRY)
             .where(
                 AuditLog.organization_id == self.organization_id,
                 AuditLog.seq > after,

@@ -36,6 +36,16 @@ class PeopleOfEventsRepository:
         )
         return {row[0]: NamedPerson(row[1], row[2]) for row in await self.session.execute(statement)}
 
+    async def owner_of(self, organization_id: UUID) -> tuple[UUID | None, str | None]:
+        """Who owns an organisation and how it is called; nothing for one that is gone."""
+        statement = (
+            select(TeamMember.user_id, Organization.name)
+            .join(Organization, Organization.id == TeamMember.organization_id)
+            .where(TeamMember.organization_id == organization_id, TeamMember.role == "owner")
+        )
+        row = (await self.session.execute(statement)).one_or_none()
+        return (row[0], row[1]) if row else (None, None)
+
     async def home_of(self, user_id: UUID) -> UUID | None:
         """The person's home organisation: the one last worked in while they are a member, else their own."""
         is_last = User.last_organization_id == TeamMember.organization_id
