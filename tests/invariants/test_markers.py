@@ -39,6 +39,8 @@ PUBLIC = {
     "GET /api/public/products/{slug}": "storefront product page",
     "POST /api/public/orders/track": "a buyer has no account",
     "POST /api/send-verification-email": ANYBODY,
+    "POST /api/team/invitations/decline": MAIL_HOLDER,
+    "POST /api/team/invitations/preview": MAIL_HOLDER,
 }
 """Who may call these without a credential: everybody, and why; the marker says the same."""
 
@@ -71,11 +73,9 @@ UNBUILT = {
         "library_publish",
         "library_read",
         "library_write",
-        "members_invite",
         "monitoring_manage",
         "monitoring_read",
         "notifications_manage",
-        "organization_transfer",
         "platform_manage",
         "sso_enforce",
         "sso_manage",

@@ -1,5 +1,5 @@
 """The events of organisations and teams; every module of them is imported here, so that all are known."""
 
-from app.services.team.events import members, organizations, roles
+from app.services.team.events import invitations, members, organizations, roles, transfers
 
-__all__ = ["members", "organizations", "roles"]
+__all__ = ["invitations", "members", "organizations", "roles", "transfers"]
