@@ -1,8 +1,10 @@
 """The only place that speaks SQL about people, sessions, one-time tokens and counted failures."""
 
+from app.repositories.auth.accounts import AccountRepository
 from app.repositories.auth.external import ExternalSignInRepository, IdentityRepository
 from app.repositories.auth.people import Credentials, PeopleRepository
 from app.repositories.auth.second_factor import (
+    MOST_TRIES,
     BackupCodeRepository,
     ChallengeRepository,
     DemandRepository,
@@ -15,6 +17,8 @@ from app.repositories.auth.tokens import MOST_ATTEMPTS, OneTimeTokenRepository
 
 __all__ = [
     "MOST_ATTEMPTS",
+    "MOST_TRIES",
+    "AccountRepository",
     "BackupCodeRepository",
     "ChallengeRepository",
     "Credentials",

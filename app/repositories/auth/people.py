@@ -10,7 +10,6 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     and_,
-    delete,
     func,
     literal,
     literal_column,
@@ -93,10 +92,6 @@ class PeopleRepository(Repository[User]):
             .on_conflict_do_update(index_elements=[Password.user_id], set_=values)
         )
         await self.session.execute(statement)
-
-    async def remove_password(self, user_id: UUID) -> None:
-        """Take a person's password away."""
-        await self.session.execute(delete(Password).where(Password.user_id == user_id))
 
     async def replace_hash(self, user_id: UUID, old: str, new: str) -> None:
         """Keep the same password in a newer form, unless it was changed meanwhile."""

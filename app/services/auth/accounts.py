@@ -5,17 +5,66 @@ from datetime import datetime
 from uuid import UUID
 
 from app.core.database import SystemSession
+from app.core.errors import Conflict, translate_constraint
 from app.core.events import emit, emit_all
-from app.models.auth import User
-from app.repositories.auth import OneTimeTokenRepository, PeopleRepository, SessionRepository
+from app.core.mail_addresses import MailAddress
+from app.models.auth import OneTimeToken, User
+from app.repositories.auth import (
+    AccountRepository,
+    FactorRepository,
+    OneTimeTokenRepository,
+    PeopleRepository,
+    SessionRepository,
+)
 from app.services.auth.events import EmailConfirmed, SessionRevoked
-from app.services.auth.one_time_tokens import RESCUES
+from app.services.auth.one_time_tokens import RESCUES, why_dead
+from app.services.auth.refusals import token_invalid
+
+translate_constraint(
+    "users_email_canonical_key",
+    Conflict("email_taken", "Another account has this address by now; choose another one."),
+)
+
+
+async def locked_person(session: SystemSession, user_id: UUID) -> User | None:
+    """A person whom nobody else changes until the transaction ends."""
+    return await PeopleRepository(session).get(user_id, lock=True)
+
+
+async def holder_of(session: SystemSession, canonical: str) -> User | None:
+    """The account that has an address."""
+    return await PeopleRepository(session).by_address(canonical)
+
+
+async def use_token(
+    session: SystemSession, purpose: str, identifier: UUID, now: datetime
+) -> tuple[User, OneTimeToken]:
+    """Use a person's mailed token up; the person, locked, and the token.
+
+    400 `token_invalid`, also for an account that is not active any more; 410 `token_used`, `token_expired`.
+    """
+    tokens = OneTimeTokenRepository(session)
+    token = await tokens.of_purpose(identifier, purpose)
+    if token is None or token.user_id is None:
+        raise token_invalid()
+    # The person is locked before the token, as everywhere; two orders could deadlock.
+    user = await locked_person(session, token.user_id)
+    used = await tokens.consume(identifier, purpose, now)
+    if used is None:
+        raise await why_dead(session, purpose, identifier, now)
+    if user is None or user.status != "active":
+        raise token_invalid()
+    return user, used
 
 
 async def end_sessions(
     session: SystemSession, user_id: UUID, *, reason: str, now: datetime, all_but: UUID | None = None
 ) -> int:
-    """End a person's live sessions, or all but one, and tell of each; how many they were."""
+    """End a person's live sessions, or all but one, and tell of each; how many they were.
+
+    Sign-ins that wait for their second factor end with them.
+    """
+    await AccountRepository(session).end_challenges(user_id)
     ended = await SessionRepository(session).end_of_person(user_id, reason=reason, now=now, all_but=all_but)
     await emit_all(
         session, [SessionRevoked(user_id=user_id, session_id=ended_id, reason=reason) for ended_id in ended]
@@ -43,7 +92,26 @@ async def confirm_address(session: SystemSession, user: User, now: datetime, *, 
         return
     user.email_confirmed_at = now
     if not keep_password:
-        await PeopleRepository(session).remove_password(user.id)
+        await AccountRepository(session).remove_password(user.id)
         await end_sessions(session, user.id, reason="email_confirmed", now=now)
         await void_tokens(session, user.id, now)
     await emit(session, EmailConfirmed(user_id=user.id))
+
+
+async def move_address(session: SystemSession, user: User, address: MailAddress, now: datetime) -> None:
+    """Give a locked person an address that they proved; 409 `email_taken` if another account has it."""
+    user.email = address.address
+    user.email_canonical = address.canonical
+    user.email_confirmed_at = now
+    user.pending_email = None
+    await session.flush()
+
+
+async def strip_since(session: SystemSession, user: User, since: datetime) -> None:
+    """Take the ways in that a locked person got after a moment away, and the password whenever it was set."""
+    account = AccountRepository(session)
+    await account.remove_password(user.id)
+    await account.remove_made_after(user.id, since)
+    if not await FactorRepository(session).has_active(user.id):
+        user.mfa_enabled_at = None
+        await session.flush()

@@ -17,7 +17,7 @@ from app.core.mail_addresses import parse_address
 from app.core.passwords import hash_password
 from app.repositories.auth import MOST_ATTEMPTS, OneTimeTokenRepository, PeopleRepository
 from app.schemas.auth import PasswordWasReset, ResetPassword, ResetSent
-from app.services.auth.accounts import confirm_address, end_sessions, void_tokens
+from app.services.auth.accounts import confirm_address, end_sessions, use_token, void_tokens
 from app.services.auth.events import PasswordReset, PasswordResetAsked, PasswordResetRequested
 from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import (
@@ -107,7 +107,7 @@ class ResettingService:
         hashed = await hash_password(body.new_password)
         if account.has_factor:
             await self._check_factor(identifier, account.user_id, body, now)
-        return await self._write(identifier, account.user_id, hashed, now)
+        return await self._write(identifier, hashed, now)
 
     async def _look(self, identifier: UUID, now: datetime) -> _Account:
         async with self.database.system(autocommit=True) as session:
@@ -147,15 +147,9 @@ class ResettingService:
                 await void_token(self.session, self.database, identifier, now)
             raise
 
-    async def _write(self, identifier: UUID, user_id: UUID, hashed: str, now: datetime) -> PasswordWasReset:
-        people = PeopleRepository(self.session)
-        user = await people.get(user_id, lock=True)
-        used = await OneTimeTokenRepository(self.session).consume(identifier, PASSWORD_RESET, now)
-        if used is None:
-            raise await why_dead(self.session, PASSWORD_RESET, identifier, now)
-        if user is None or user.status != "active":
-            raise token_invalid()
-        await people.set_password(user.id, hashed, now)
+    async def _write(self, identifier: UUID, hashed: str, now: datetime) -> PasswordWasReset:
+        user, _ = await use_token(self.session, PASSWORD_RESET, identifier, now)
+        await PeopleRepository(self.session).set_password(user.id, hashed, now)
         await confirm_address(self.session, user, now, keep_password=True)
         revoked = await end_sessions(self.session, user.id, reason="password_reset", now=now)
         await void_tokens(self.session, user.id, now)
