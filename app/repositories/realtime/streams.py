@@ -5,24 +5,33 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, literal, or_, select, text, update
+from sqlalchemy import Row, TextClause, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.access import SESSIONS_SQL
 from app.core.database import ScopedSession
+from app.core.key_access import KEYS_SQL
 from app.models.auth import UserSession
 from app.models.realtime import RealtimeTicket
 
-OPENING = text(
-    f"""
-    SELECT s.*, e.resume_floor AS floor, greatest((SELECT max(pos) FROM event_log), e.resume_floor) AS head
-    FROM ({SESSIONS_SQL.text}) AS s CROSS JOIN event_epochs e
-    """  # noqa: S608 - a statement of ours, without any value
-)
+
+def _with_log(facts: TextClause) -> TextClause:
+    """The same facts, and in the same moment the `head` and the `floor` of the log."""
+    return text(
+        f"""
+        SELECT s.*, e.resume_floor AS floor,
+               greatest((SELECT max(pos) FROM event_log), e.resume_floor) AS head
+        FROM ({facts.text}) AS s CROSS JOIN event_epochs e
+        """  # noqa: S608 - a statement of ours, without any value
+    )
+
+
+OPENING = _with_log(SESSIONS_SQL)
+OPENING_BY_KEY = _with_log(KEYS_SQL)
 
 
 class StreamSessionRepository:
-    """The access check's facts about sessions, each in the organisation that its stream asked for."""
+    """The access check's facts about keys, and about sessions in the organisation asked for."""
 
     def __init__(self, session: ScopedSession) -> None:
         self.session = session
@@ -35,6 +44,16 @@ class StreamSessionRepository:
     async def opening(self, session_id: UUID, asked: UUID | None) -> Row[Any] | None:
         """The row of one session, and in the same moment the `head` and the `floor` of the log."""
         return (await self.session.execute(OPENING, _arrays([(session_id, asked)]))).one_or_none()
+
+    async def facts_of_keys(self, asked: Sequence[tuple[UUID, UUID]]) -> dict[UUID, Row[Any]]:
+        """The row of each key that exists, asked for as (organisation, key); one statement for all."""
+        rows = await self.session.execute(KEYS_SQL, _key_arrays(asked))
+        return {row.id: row for row in rows}
+
+    async def opening_by_key(self, organization_id: UUID, key_id: UUID) -> Row[Any] | None:
+        """The row of one key, with the `head` and the `floor` of the log."""
+        arrays = _key_arrays([(organization_id, key_id)])
+        return (await self.session.execute(OPENING_BY_KEY, arrays)).one_or_none()
 
 
 class TicketRepository:
@@ -81,3 +100,7 @@ class TicketRepository:
 
 def _arrays(asked: Sequence[tuple[UUID, UUID | None]]) -> dict[str, list[UUID | None]]:
     return {"session_ids": [pair[0] for pair in asked], "asked": [pair[1] for pair in asked]}
+
+
+def _key_arrays(asked: Sequence[tuple[UUID, UUID]]) -> dict[str, list[UUID]]:
+    return {"organization_ids": [pair[0] for pair in asked], "key_ids": [pair[1] for pair in asked]}

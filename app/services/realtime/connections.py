@@ -48,14 +48,32 @@ class Rights:
     permissions: frozenset[Permission] = frozenset()
 
 
-class Connection:
-    """One stream or poll: a person's session in an organisation."""
+@dataclass(frozen=True, slots=True)
+class KeyCaller:
+    """The API key that a connection was opened with, and the address that it came from."""
 
-    def __init__(self, *, user_id: UUID, session_id: UUID, types: frozenset[str] | None = None) -> None:
-        """Without `types` every event is wanted."""
+    organization_id: UUID
+    key_id: UUID
+    address: str
+
+
+class Connection:
+    """One stream or poll: a person's session in an organisation, or an API key."""
+
+    def __init__(
+        self,
+        *,
+        user_id: UUID | None = None,
+        session_id: UUID | None = None,
+        key: KeyCaller | None = None,
+        types: frozenset[str] | None = None,
+    ) -> None:
+        """A person and their session, or a key. Without `types` every event is wanted."""
         self.id = uuid7()
-        self.user_id = user_id
         self.session_id = session_id
+        self.key = key
+        self.user_id = user_id
+        """Whose role decides: the person's own, or that of whoever made the key, unknown until `open`."""
         self.types = types
         self.asked: UUID | None = None
         """The organisation in question, whether or not it may be read; unknown until `open`."""
@@ -76,7 +94,8 @@ class Connection:
         self.ends_at: datetime | None = None
         self.organization_id: UUID | None = None
         self.permissions: frozenset[Permission] = frozenset()
-        self.topics = frozenset({f"user:{user_id}"})
+        self._own_topics = frozenset({f"user:{user_id}"}) if user_id is not None else frozenset()
+        self.topics = self._own_topics
         self._last_check = 0
         self._is_lagging = False
         self._queue: deque[LogEvent] = deque()
@@ -145,7 +164,7 @@ class Connection:
         self.ends_at = rights.ends_at
         self.organization_id = rights.organization_id
         self.permissions = rights.permissions
-        self.topics = frozenset({f"user:{self.user_id}"})
+        self.topics = self._own_topics
         if rights.organization_id is not None:
             self.topics |= {f"org:{rights.organization_id}"}
         return True

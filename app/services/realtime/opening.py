@@ -1,19 +1,22 @@
 """Opens streams and polls: a place, the rights of the moment, and where in the log the reader begins."""
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy import Row
 
 from app.core import clock
-from app.core.access import CurrentPrincipal, Principal, ended_session
-from app.core.errors import NotFound, TooManyRequests, Unavailable, database_unavailable
+from app.core.access import CurrentPrincipal, ended_session
+from app.core.client_address import client_address
+from app.core.config import get_settings
+from app.core.errors import NotFound, TooManyRequests, Unauthenticated, Unavailable, database_unavailable
+from app.core.key_access import ended_key_error
 from app.core.metrics import STREAM_RESETS
 from app.repositories.realtime import LogReader, StreamSessionRepository
-from app.services.realtime.access import numbers, rights_of
-from app.services.realtime.connections import Connection
+from app.services.realtime.access import numbers, rights_of, rights_of_key
+from app.services.realtime.connections import Connection, KeyCaller, Rights
 from app.services.realtime.cursors import Start, judge_cursor, make_cursor, reset
 from app.services.realtime.hub import LEASE, Hub
 from app.services.realtime.reading import TABLE_PAGE, read_on
@@ -48,12 +51,21 @@ def hub_of(request: Request) -> Hub:
 HubOf = Annotated[Hub, Depends(hub_of)]
 
 
+def address_of(request: Request) -> str:
+    """The caller's address."""
+    return client_address(request.scope, get_settings().trusted_proxies)
+
+
+AddressOf = Annotated[str, Depends(address_of)]
+
+
 class StreamOpener:
     """Lets the caller into the hub."""
 
-    def __init__(self, hub: HubOf, principal: CurrentPrincipal) -> None:
+    def __init__(self, hub: HubOf, principal: CurrentPrincipal, address: AddressOf) -> None:
         self.hub = hub
         self.principal = principal
+        self.address = address
 
     async def open(
         self,
@@ -66,17 +78,16 @@ class StreamOpener:
     ) -> Opened:
         """Enter the hub; whoever opens must `close`. `needs_place`: it stays, and counts as a stream.
 
-        404 for topics beyond the caller's own, which no service offers yet; 401 for a session that has ended
-        meanwhile; 429 `too_many_streams`; 503 `server_draining`, `stream_capacity`.
+        404 for topics beyond the caller's own, which no service offers yet; 401 for a session or a key that
+        has ended meanwhile; 429 `too_many_streams`; 503 `server_draining`, `stream_capacity`.
         """
         if topics:
             raise NotFound()
-        user_id, session_id = _person(self.principal)
         if not await self.hub.wait_until_ready(READY_SECONDS):
             raise database_unavailable()
         if needs_place:
             self._refuse_when_full()
-        connection = Connection(user_id=user_id, session_id=session_id, types=types)
+        connection = self._connection(types)
         self.hub.enter(connection)
         try:
             if needs_place:
@@ -114,19 +125,30 @@ class StreamOpener:
             )
         connection.counted_as = counted_as
 
+    def _connection(self, types: frozenset[str] | None) -> Connection:
+        principal = self.principal
+        if principal.key_id is not None and principal.organization_id is not None:
+            key = KeyCaller(principal.organization_id, principal.key_id, self.address)
+            return Connection(key=key, types=types)
+        return Connection(user_id=principal.user_id, session_id=principal.session_id, types=types)
+
     async def _judge(self, connection: Connection, asked: UUID | None) -> Row[tuple[int, int]]:
         """The access check, again if rights have changed while it was being made."""
         while True:
             connection.is_doubtful = False
             number = next(numbers)
             async with self.hub.database.system(autocommit=True) as session:
-                row = await StreamSessionRepository(session).opening(connection.session_id, asked)
+                row = await _facts(StreamSessionRepository(session), connection, asked)
             if not connection.is_doubtful:
                 break
-        rights = rights_of(row, clock.now())
+        key, now = connection.key, clock.now()
+        rights = rights_of(row, now) if key is None else rights_of_key(row, key.address, now)
         if row is None or rights.ended is not None or _is_revoked(connection):
-            raise ended_session(rights.ended)
-        connection.asked = row.asked_id
+            raise _ended(connection, rights)
+        if key is None:
+            connection.asked = row.asked_id
+        else:
+            connection.asked, connection.user_id = row.organization_id, row.created_by
         self.hub.registry.apply(connection, rights, number)
         return row
 
@@ -165,10 +187,20 @@ async def close(hub: Hub, connection: Connection) -> None:
         await hub.limiter.release_lease(LEASE, connection.counted_as, str(connection.id))
 
 
-def _person(principal: Principal) -> tuple[UUID, UUID]:
-    assert principal.user_id is not None  # noqa: S101 - the access check knows people only
-    assert principal.session_id is not None  # noqa: S101 - as above
-    return principal.user_id, principal.session_id
+async def _facts(
+    repository: StreamSessionRepository, connection: Connection, asked: UUID | None
+) -> Row[Any] | None:
+    """What the access check asks about the session or the key, and where the log stands."""
+    if connection.key is not None:
+        return await repository.opening_by_key(connection.key.organization_id, connection.key.key_id)
+    assert connection.session_id is not None  # noqa: S101 - whoever has no key has a session
+    return await repository.opening(connection.session_id, asked)
+
+
+def _ended(connection: Connection, rights: Rights) -> Unauthenticated:
+    if connection.key is None:
+        return ended_session(rights.ended)
+    return ended_key_error("api_key_expired" if rights.ended == "session_expired" else "api_key_invalid")
 
 
 def _is_revoked(connection: Connection) -> bool:
