@@ -89,25 +89,6 @@ class OrganizationRepository(Repository[Organization]):
         The columns are those that `core/access.blocked_by` judges, and what a list shows; `created_at` and
         `id` are the pair by which it is paged.
         """
-        colleagues = aliased(TeamMember, name="colleagues")
-        members_count = (
-            select(func.count(colleagues.id))
-            .where(colleagues.organization_id == Organization.id)
-            .scalar_subquery()
-        )
-        granted = select(PlanGrant.plan_code).where(
-            PlanGrant.organization_id == Organization.id,
-            PlanGrant.starts_at <= now,
-            or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now),
-        )
-        plan = (
-            select(Plan.code)
-            .where(or_(Plan.code == FREE, Plan.code.in_(granted.correlate(Organization))))
-            .order_by(Plan.rank.desc())
-            .limit(1)
-            .correlate(Organization)
-            .scalar_subquery()
-        )
         columns: list[Any] = [
             UserSession.sso_organization_id,
             UserSession.auth_method,
@@ -129,8 +110,8 @@ class OrganizationRepository(Repository[Organization]):
             TeamMember.must_use_sso,
             TeamMember.access_valid_from,
             TeamMember.joined_at.label("created_at"),
-            plan.label("plan"),
-            members_count.label("members_count"),
+            _plan(now).label("plan"),
+            _members_count().label("members_count"),
         ]
         return (
             select(*columns)
@@ -152,3 +133,34 @@ class OrganizationRepository(Repository[Organization]):
             )
             .where(TeamMember.user_id == user_id)
         )
+
+
+def _members_count() -> Any:
+    """How many members the organisation of a row has."""
+    colleagues = aliased(TeamMember, name="colleagues")
+    return (
+        select(func.count(colleagues.id))
+        .where(colleagues.organization_id == Organization.id)
+        .scalar_subquery()
+    )
+
+
+def _plan(now: datetime) -> Any:
+    """The code of the best plan that the organisation of a row has at this moment."""
+    granted = (
+        select(PlanGrant.plan_code)
+        .where(
+            PlanGrant.organization_id == Organization.id,
+            PlanGrant.starts_at <= now,
+            or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now),
+        )
+        .correlate(Organization)
+    )
+    return (
+        select(Plan.code)
+        .where(or_(Plan.code == FREE, Plan.code.in_(granted)))
+        .order_by(Plan.rank.desc())
+        .limit(1)
+        .correlate(Organization)
+        .scalar_subquery()
+    )

@@ -30,7 +30,7 @@ class MemberQuery(PageQuery):
     q: Annotated[Text, Field(min_length=1, max_length=120)] | None = Field(
         None, description="How the name or the address begins, in any case."
     )
-    role: RoleKey | None = None
+    role: RoleKey | None = Field(None, description="The key of a role.")
     status: MemberStatus | None = Field(None, description="`pending` are invitations, with `include`.")
     include: Literal["invitations"] | None = Field(None, description="List open invitations too.")
     sort: MemberSort = Field(

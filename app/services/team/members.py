@@ -161,7 +161,7 @@ class MemberActService:
                 to=choice.key,
                 changes={"role": [before, choice.key]},
             ),
-            private={"organization_id": actor.organization.id},
+            private={"organization_id": actor.organization.id, "role_name": choice.name},
         )
 
     async def _change_status(self, target: Standing, status: str) -> None:
