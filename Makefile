@@ -75,7 +75,8 @@ migration: install ## Write a migration from the models (m="add orders"); read i
 openapi: install ## Write openapi/openapi.json from the code
 	@$(PY) -m app openapi $(ARGS)
 
-# The lock names no index and no path, so that it installs from wherever pip is configured to look.
+# The lock names no index and no path, so that it installs from wherever pip is configured to look. What runs
+# is what was tested: the service's lock takes its versions from the other one.
 UV := $(VENV)/lock-tools/bin/uv
 UV_COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS) pyproject.toml
@@ -86,5 +87,5 @@ $(VENV)/lock-tools/bin/uv:
 
 .PHONY: lock
 lock: $(UV) ## Rewrite the lock files from pyproject.toml (ARGS=--upgrade takes newer versions)
-	@$(UV_COMPILE) --output-file requirements.lock
 	@$(UV_COMPILE) --group dev --output-file requirements-dev.lock
+	@$(UV_COMPILE) --constraint requirements-dev.lock --output-file requirements.lock

@@ -33,7 +33,12 @@ from tests.support.personas import Persona, make_colleague, make_owner
 if TYPE_CHECKING:
     from tests.support.exercised import Exercised  # pytest imports it as a plugin, to rewrite its assertions
 
-pytest_plugins = ["tests.support.exercised", "tests.support.redis", "tests.support.smtp_sink"]
+pytest_plugins = [
+    "tests.support.exercised",
+    "tests.support.redis",
+    "tests.support.s3_server",
+    "tests.support.smtp_sink",
+]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,39 @@
+"""The local store: a directory that the processes of one machine share."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from obstore.store import LocalStore
+
+from app.clients.storage.objects import Objects
+
+
+class DirectoryStore(Objects):
+    """Keeps each object as a file whose path is its key."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        super().__init__(LocalStore(root.absolute()))
+        self._root = root.absolute()
+
+    async def put(self, key: str, source: Path | AsyncIterator[bytes], media_type: str) -> None:  # noqa: ARG002 - a file has none
+        """Store a local file, or what an iterator yields; returns when it is durable."""
+        await self._put(key, source, None)
+        await asyncio.to_thread(self._sync, self._root / key)
+
+    def presign_get(self, key: str, seconds: int, *, file_name: str, media_type: str) -> str | None:  # noqa: ARG002 - see below
+        """None: a directory has no addresses."""
+        return None
+
+    def _sync(self, path: Path) -> None:
+        """Bring a file, and the directories that lead to it, to the disk."""
+        for place in (path, *path.parents):
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if place == self._root:
+                return
