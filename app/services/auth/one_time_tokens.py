@@ -147,6 +147,11 @@ async def _compare(
     raise token_invalid()
 
 
+async def void_owned(session: SystemSession, purpose: str, owner_key: str, now: datetime) -> None:
+    """Take the live token of a purpose and an owner out of use, if there is one."""
+    await OneTimeTokenRepository(session).void_live(purpose, owner_key, now)
+
+
 async def void_token(session: SystemSession, database: Database, identifier: UUID, now: datetime) -> None:
     """Take a token out of use, in a transaction of its own that outlives the coming refusal."""
     async with remembered(session, database) as own:

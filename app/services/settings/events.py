@@ -65,3 +65,95 @@ class AvatarRemoved(Event):
 
     user_id: UUID
     avatar_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailChangeRequested(Event):
+    """A person wants another address; private: the device. Whether it is free is not told to anybody."""
+
+    type: ClassVar[str] = "user.email_change_requested"
+    description: ClassVar[str] = "A person asked to change their address."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("email_change",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    change_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailChangePrepared(Event):
+    """The mails of a change of address are due; there is no token when another account has the address."""
+
+    type: ClassVar[str] = "user.email_change_prepared"
+    description: ClassVar[str] = "The proof of a new address was prepared."
+    audience: ClassVar[Audience] = "internal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = "The person's request is kept, and must not say whose the address is."
+
+    user_id: UUID
+    change_id: UUID
+    token_id: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailChanged(Event):
+    """A person proved their new address, and it counts; private: the device."""
+
+    type: ClassVar[str] = "user.email_changed"
+    description: ClassVar[str] = "A person changed their address."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    change_id: UUID
+    token_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmailChangeUndone(Event):
+    """The former address of a person counts again; private: the device, and the address that was left."""
+
+    type: ClassVar[str] = "user.email_change_undone"
+    description: ClassVar[str] = "A change of address was undone."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    change_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordChanged(Event):
+    """A signed-in person changed their password; private: the device."""
+
+    type: ClassVar[str] = "user.password_changed"
+    description: ClassVar[str] = "A person changed their password."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    sessions_revoked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasswordSet(Event):
+    """A signed-in person gave their account its first password; private: the device."""
+
+    type: ClassVar[str] = "user.password_set"
+    description: ClassVar[str] = "A person set their first password."
+    audience: ClassVar[Audience] = "personal"
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+
+    user_id: UUID
+    sessions_revoked: int
