@@ -29,7 +29,11 @@ TYPES = {
     "auth.confirmation_requested",
     "auth.confirmation_resend_requested",
     "auth.locked",
+    "auth.magic_link_asked",
+    "auth.magic_link_requested",
     "auth.mfa_failed",
+    "auth.password_reset_asked",
+    "auth.password_reset_requested",
     "auth.sign_in_failed",
     "auth.signed_in",
     "auth.signed_out",
@@ -92,7 +96,14 @@ TYPES = {
     "user.avatar_removed",
     "user.avatar_updated",
     "user.backup_codes_regenerated",
+    "user.email_change_prepared",
+    "user.email_change_requested",
+    "user.email_change_undone",
+    "user.email_changed",
     "user.email_confirmed",
+    "user.password_changed",
+    "user.password_reset",
+    "user.password_set",
     "user.profile_updated",
     "user.two_factor_disabled",
     "user.two_factor_enabled",
@@ -102,7 +113,6 @@ TYPES = {
 """What the catalogue of events names and the service emits. A name is never used again for something else."""
 
 UNHEARD = {
-    "auth.mfa_failed": "The audit trail keeps it.",
     "order.money_inconsistent": "Monitoring will raise an alert from the log.",
     "stock.drift_detected": "Monitoring will raise an alert from the log.",
 }

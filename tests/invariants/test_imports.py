@@ -138,6 +138,8 @@ RULES = (
             "app/services/auth/": "Whoever signs in is nobody yet.",
             "app/services/files/": "Leases and deletions belong to nobody, and public files to everybody.",
             "app/services/health.py": "A probe has no owner.",
+            "app/services/settings/email_change.py": "An address belongs to the sign-in; links come from anybody.",
+            "app/services/settings/mails.py": "A handler acts for nobody; the event names the person.",
             "app/services/integrations/mails.py": "A handler acts for nobody; the event names the key.",
             "app/repositories/team/purging.py": "A job acts for nobody.",
             "app/services/team/": "Acts on members reach their sessions and keys, wherever those are.",
