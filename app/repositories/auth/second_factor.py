@@ -47,8 +47,11 @@ class FactorRepository(Repository[MfaFactor]):
             last_used_at=now,
         )
 
-    async def pay_pending(self, user_id: UUID, made_after: datetime) -> MfaFactor | None:
-        """Count one try of a first code; None when no factor waits for one."""
+    async def pay_pending(
+        self, user_id: UUID, made_after: datetime, factor_id: UUID | None
+    ) -> MfaFactor | None:
+        """Count one try of a first code; None when no factor waits for one, or not the wanted one."""
+        wanted = [MfaFactor.id == factor_id] if factor_id is not None else []
         statement = (
             update(MfaFactor)
             .where(
@@ -56,6 +59,7 @@ class FactorRepository(Repository[MfaFactor]):
                 MfaFactor.status == "pending",
                 MfaFactor.created_at > made_after,
                 MfaFactor.attempt_count < MOST_TRIES,
+                *wanted,
             )
             .values(attempt_count=MfaFactor.attempt_count + 1)
             .returning(MfaFactor)

@@ -148,15 +148,6 @@ class SessionRepository(Repository[UserSession]):
             conditions.append(UserSession.id != all_but)
         return await self.end(*conditions, reason=reason, now=now)
 
-    async def step_up(self, session_id: UUID, now: datetime) -> None:
-        """Note that the person proved again who they are."""
-        await self.session.execute(
-            update(UserSession)
-            .where(UserSession.id == session_id)
-            .values(step_up_at=now)
-            .execution_options(synchronize_session=False)
-        )
-
     async def enter(self, session_id: UUID, organization_id: UUID) -> None:
         """Make another organisation the active one of a session."""
         await self.session.execute(

@@ -17,7 +17,6 @@ SignedIn = Annotated[Principal, Depends(allow())]
 LOGIN_LIMIT = Depends(limited("login_ip", by="address", is_sign_in=True))
 SIGNUP_LIMIT = Depends(limited("signup_ip", by="address", is_sign_in=True))
 MAIL_LIMIT = Depends(limited("mail_ip", by="address"))
-STEP_UP_LIMIT = Depends(limited("step_up", by="principal", is_sign_in=True))
 
 UNUSABLE = ["email_not_confirmed", "account_suspended", "erasure_pending", "no_organization"]
 TOKEN_REFUSED = [

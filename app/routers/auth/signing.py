@@ -13,7 +13,6 @@ from app.routers.auth.markers import (
     MAIL_LIMIT,
     NO_STORE,
     SIGNUP_LIMIT,
-    STEP_UP_LIMIT,
     TOKEN_PROBLEMS,
     TOKEN_REFUSED,
     UNUSABLE,
@@ -183,14 +182,21 @@ async def get_me(_: SignedIn, sessions: Sessions) -> Me:
 
 @router.post(
     "/step-up",
-    dependencies=[STEP_UP_LIMIT],
     responses=problems(
-        {401: ["invalid_credentials"], 409: ["second_factor_required"], 429: ["too_many_attempts"]}
+        {
+            401: ["invalid_credentials", "mfa_code_invalid"],
+            409: ["second_factor_required", "password_required"],
+            429: ["too_many_attempts"],
+        }
     ),
 )
 async def step_up(_: SignedIn, step_ups: StepUps, body: StepUp) -> SteppedUp:
-    """Confirm again who is there, for acts that demand a recent check."""
-    return await step_ups.by_password(body)
+    """Confirm again who is there, for acts that demand a recent check.
+
+    An account with a second factor confirms with it, and the session has aal 2 from then on. Others confirm
+    with their password, or, where they have none, with a code from `POST /api/auth/step-up/email`.
+    """
+    return await step_ups.confirm(body)
 
 
 @router.post(

@@ -9,6 +9,15 @@ from app.schemas.auth.passwords import (
     ResetSent,
     SetPassword,
 )
+from app.schemas.auth.second_factor import (
+    AppCode,
+    BackupCode,
+    SecondFactor,
+    SteppedUp,
+    StepUp,
+    StepUpCodeSent,
+    VerifyMfa,
+)
 from app.schemas.auth.signing import (
     ActiveOrganization,
     Address,
@@ -38,8 +47,6 @@ from app.schemas.auth.signing import (
     SignIn,
     SignInAnswer,
     SignUp,
-    SteppedUp,
-    StepUp,
     SwitchedOrganization,
     SwitchOrganization,
     TokenText,
@@ -49,6 +56,8 @@ from app.schemas.auth.signing import (
 __all__ = [
     "ActiveOrganization",
     "Address",
+    "AppCode",
+    "BackupCode",
     "Challenge",
     "ChangePassword",
     "Code",
@@ -73,6 +82,7 @@ __all__ = [
     "Refresh",
     "ResetPassword",
     "ResetSent",
+    "SecondFactor",
     "SessionOpened",
     "SessionOpenedByBackupCode",
     "SessionOrganization",
@@ -85,9 +95,11 @@ __all__ = [
     "SignedInOrganization",
     "SignedInUser",
     "StepUp",
+    "StepUpCodeSent",
     "SteppedUp",
     "SwitchOrganization",
     "SwitchedOrganization",
     "TokenText",
     "Verifier",
+    "VerifyMfa",
 ]

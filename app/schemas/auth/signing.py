@@ -55,6 +55,9 @@ class SignUp(Input):
     company: Name | None = None
     locale: Locale = "fr"
     code_challenge: Challenge | None = None
+    invitation_token: TokenText | None = Field(
+        None, description="The token of an invitation to this address, which also confirms it."
+    )
 
 
 class ConfirmationSent(Output):
@@ -114,14 +117,6 @@ class Refresh(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"refresh_token": "luneo_rt_…"}]})
 
     refresh_token: TokenText
-
-
-class StepUp(Input):
-    """What proves that it is still the same person."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery staple"}]})
-
-    password: PasswordText
 
 
 class SwitchOrganization(Input):
@@ -197,14 +192,6 @@ class Confirmed(Output):
 
     status: Literal["confirmed"] = "confirmed"
     session: SignInAnswer | None
-
-
-class SteppedUp(Output):
-    """The session counts as freshly checked."""
-
-    step_up_at: Timestamp
-    valid_for: int = Field(description="Seconds.")
-    aal: int
 
 
 class SessionOrganization(Output):

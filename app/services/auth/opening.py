@@ -76,7 +76,8 @@ async def replace_session(
 
     The new row has a new id and takes over method, device key, organisation, single sign-on scope and
     lifetime; the old one is revoked (ASVS 5.0, 7.2.4). A given `aal` means that a second factor was proved
-    just now. The caller has locked the person. 401 `session_revoked` when the session was ended meanwhile.
+    just now; `amr` follows from it. The caller has locked the person. 401 `session_revoked` when the session
+    was ended meanwhile.
     """
     assert principal.session_id is not None  # noqa: S101 - a person's session is what is replaced
     sessions = SessionRepository(session)
@@ -86,8 +87,8 @@ async def replace_session(
     row = _successor(old, device, now)
     if aal is not None:
         row.aal, row.step_up_at = aal, now
-    if amr is not None:
-        row.amr = list(amr)
+    if amr is not None or aal == 2:
+        row.amr = list(amr or with_second_factor(tuple(old.amr)))
     await sessions.add(row)
     old.revoked_at, old.revoked_reason, old.replaced_by = now, REPLACED, row.id
     await session.flush()

@@ -13,7 +13,6 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: no I, L, O and U, which are mistaken for other characters."""
 
 _PART = 4
-_LENGTH = 3 * _PART
 _MISREAD = str.maketrans("ILO", "110")
 
 
@@ -28,7 +27,7 @@ def new_codes() -> list[str]:
 def split(code: str) -> tuple[str, str]:
     """Selector and secret of a code as somebody typed it: in any case, with or without hyphens."""
     plain = code.replace("-", "").upper().translate(_MISREAD)
-    return plain[:_PART], plain[_PART:_LENGTH]
+    return plain[:_PART], plain[_PART:]
 
 
 async def hashed(codes: list[str]) -> list[tuple[str, str]]:

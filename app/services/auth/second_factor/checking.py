@@ -65,13 +65,17 @@ async def check_factor(
     backup_code: str | None = None,
     now: datetime,
     device: Device | None = None,
+    limit: str | None = None,
 ) -> FactorChecked:
     """Check a second factor and use it up in `session`, which also locks the person's row.
 
     Call it before anything else is done in `session`: its transaction is given up, because the try is paid
-    for and committed first. 401 `mfa_code_invalid`; 429 `too_many_attempts` after `LIMIT_MFA_ACCOUNT`.
+    for and committed first. 401 `mfa_code_invalid`; 429 `too_many_attempts` when `limit` is reached, the
+    rule of the page that asks, by default `LIMIT_MFA_ACCOUNT`. `device` is what the mail tells of.
     """
-    proof = await judge_factor(session, database, user_id, code=code, backup_code=backup_code, now=now)
+    proof = await judge_factor(
+        session, database, user_id, code=code, backup_code=backup_code, now=now, limit=limit
+    )
     return await accept_factor(session, database, proof, now, device=device)
 
 
@@ -109,7 +113,7 @@ async def accept_factor(
         is_won = await codes.use(proof.row_id, now)
     if not is_won:
         await refuse(session, database, proof.user_id, proof.challenge_id)
-    await TryRepository(session).give_back(_tries_key(proof.user_id))
+    await give_try_back(session, proof.user_id)
     if proof.method == "totp":
         return FactorChecked("totp")
     remaining = await codes.remaining(proof.user_id)
@@ -136,6 +140,11 @@ async def pay_try(own: SystemSession, user_id: UUID, now: datetime, *, limit: st
         )
 
 
+async def give_try_back(session: SystemSession, user_id: UUID) -> None:
+    """Take back the try that was paid for, because its code was right; earlier failures stay counted."""
+    await TryRepository(session).give_back(_tries_key(user_id))
+
+
 async def compare(
     database: Database, user_id: UUID, *, code: str | None, backup_code: str | None, now: datetime
 ) -> Proof | None:
@@ -157,9 +166,14 @@ async def refuse(
 ) -> NoReturn:
     """Note a wrong code and answer 401; the try was paid for before."""
     async with remembered(session, database) as own:
-        await emit(own, MfaFailed(user_id=user_id, challenge_id=challenge_id))
-    logger.info("mfa_failed", user_id=str(user_id), outcome="mfa_code_invalid")
+        await note_failure(own, user_id, challenge_id)
     raise code_invalid()
+
+
+async def note_failure(own: SystemSession, user_id: UUID, challenge_id: UUID | None = None) -> None:
+    """Tell of a wrong code, in a transaction that outlives the refusal."""
+    await emit(own, MfaFailed(user_id=user_id, challenge_id=challenge_id))
+    logger.info("mfa_failed", user_id=str(user_id), outcome="mfa_code_invalid")
 
 
 def code_invalid() -> Unauthenticated:
