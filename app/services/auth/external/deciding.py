@@ -60,8 +60,10 @@ async def account_of(session: SystemSession, person: ExternalPerson, device: Dev
     if user.status != "active":
         return user.id  # What keeps the person out is told together with the other refusals of sign-in.
     if user.email_confirmed_at is not None:
-        # A second account at the same provider may not take the place of the first by itself.
-        if await identities.of_person(user.id, person.provider) is not None:
+        # A second account at the same provider may not take the place of the first by itself. It may also be
+        # the same one, linked while this waited for the person's row.
+        linked = await identities.of_person(user.id, person.provider)
+        if linked is not None and linked.provider_subject != person.subject:
             raise TripRefused("account_exists_link_required")
         return user.id
     await confirm_address(session, user, now, keep_password=False)
