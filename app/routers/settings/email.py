@@ -12,7 +12,7 @@ from app.schemas.settings.email import (
     ChangeEmail,
     EmailChangeDone,
     EmailChangePending,
-    EmailChangeUndone,
+    EmailRestored,
     EmailToken,
 )
 from app.services.settings.email_change import EmailChanges, EmailProofs
@@ -59,7 +59,7 @@ async def confirm_email_change(_: Mailed, proofs: EmailProofs, body: EmailToken)
 
 
 @router.post("/email/undo", dependencies=[TOKEN_LIMIT], responses=TOKEN_PROBLEMS)
-async def undo_email_change(_: Mailed, proofs: EmailProofs, body: EmailToken) -> EmailChangeUndone:
+async def undo_email_change(_: Mailed, proofs: EmailProofs, body: EmailToken) -> EmailRestored:
     """Let the former address count again, with the token that was mailed there.
 
     All sessions end and the password is removed, and so are the second factors, backup codes and linked

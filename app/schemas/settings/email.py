@@ -39,7 +39,7 @@ class EmailChangeDone(Output):
     email: str
 
 
-class EmailChangeUndone(Output):
+class EmailRestored(Output):
     """The old address counts again, and nobody is signed in any more."""
 
     status: Literal["undone"] = "undone"

@@ -22,7 +22,7 @@ from app.schemas.settings.email import (
     ChangeEmail,
     EmailChangeDone,
     EmailChangePending,
-    EmailChangeUndone,
+    EmailRestored,
     EmailToken,
 )
 from app.services.auth.accounts import (
@@ -45,7 +45,12 @@ from app.services.auth.one_time_tokens import (
 from app.services.auth.own_sign_in import require_own_sign_in
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import session_revoked, token_used
-from app.services.settings import events
+from app.services.settings.events import (
+    EmailChanged,
+    EmailChangePrepared,
+    EmailChangeRequested,
+    EmailChangeUndone,
+)
 
 STEP = 500
 
@@ -94,7 +99,7 @@ class EmailChangeService:
         user.pending_email = address.address
         await emit(
             self.session,
-            events.EmailChangeRequested(user_id=user.id, change_id=change.id),
+            EmailChangeRequested(user_id=user.id, change_id=change.id),
             private=seen(self.device, now),
         )
         return EmailChangePending(pending_email=address.address)
@@ -147,12 +152,12 @@ class EmailProofService:
         )
         await emit(
             self.session,
-            events.EmailChanged(user_id=user.id, change_id=change.id, token_id=undo_id),
+            EmailChanged(user_id=user.id, change_id=change.id, token_id=undo_id),
             private=seen(self.device, now),
         )
         return EmailChangeDone(email=user.email)
 
-    async def undo(self, body: EmailToken) -> EmailChangeUndone:
+    async def undo(self, body: EmailToken) -> EmailRestored:
         """Let the former address count again, as it was before this change and every later one.
 
         Whoever made the change may have been an intruder: all sessions end, the password goes, and so do the
@@ -175,10 +180,10 @@ class EmailProofService:
         await strip_since(self.session, user, change.confirmed_at)
         await emit(
             self.session,
-            events.EmailChangeUndone(user_id=user.id, change_id=change.id),
+            EmailChangeUndone(user_id=user.id, change_id=change.id),
             private={**seen(self.device, now), "left": left},
         )
-        return EmailChangeUndone()
+        return EmailRestored()
 
     async def _change(self, change_id: UUID | None, status: str) -> EmailChange:
         change = await EmailChangeRepository(self.session).get(change_id, lock=True) if change_id else None
@@ -207,7 +212,7 @@ async def prepare_email_change(
             subject_id=change.id,
             expires_at=change_expires_at(change),
         )
-    prepared = events.EmailChangePrepared(user_id=user_id, change_id=change_id, token_id=made)
+    prepared = EmailChangePrepared(user_id=user_id, change_id=change_id, token_id=made)
     await emit(session, prepared, private=private)
 
 
