@@ -8,12 +8,14 @@ from app.core.database import SystemSession
 from app.models.team import Organization
 from tests.factories.accounts import make_member, make_session
 from tests.factories.events import make_event
+from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
 from tests.invariants.served import Served
+from tests.support.audit import make_entry
 from tests.support.personas import Persona
 
 Made = Mapping[str, Any]
@@ -28,8 +30,16 @@ async def _discount(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_discount(db, owner=owner)
 
 
+async def _entry(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id=await make_entry(db, owner.organization_id, actor=owner))
+
+
 async def _event(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return SimpleNamespace(id=(await make_event(db, owner=owner)).event_id)
+
+
+async def _identity(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_identity(db, owner.user_id)
 
 
 async def _member(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -61,10 +71,16 @@ async def _session(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_session(db, owner.user_id, organization_id=owner.organization_id)
 
 
+async def _user(_db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id=owner.user_id)
+
+
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "api_key_id": _api_key,
     "discount_id": _discount,
+    "entry_id": _entry,
     "event_id": _event,
+    "identity_id": _identity,
     "member_id": _member,
     "order_id": _order,
     "organization_id": _organization,
@@ -72,6 +88,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "refund_id": _refund,
     "role_id": _role,
     "session_id": _session,
+    "user_id": _user,
 }
 """How a row is made that a path id can name; one entry per id of the document."""
 

@@ -9,15 +9,17 @@ from httpx import AsyncClient, Response
 from sqlalchemy import func, select
 
 from app.core.database import SystemSession
-from app.core.events import REGISTRY
+from app.core.events import REGISTRY, AuditSpec
 from app.core.ids import uuid7
 from app.core.paging import Page
 from app.models.auth import User
 from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
 from app.models.team import Organization
+from app.services.audit.checkpoints import sign_head
 from tests.factories.accounts import make_member, make_organization, make_session
 from tests.factories.events import make_event
+from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
@@ -26,6 +28,7 @@ from tests.factories.roles import make_role
 from tests.invariants.examples import body_schema, resolve
 from tests.invariants.path_ids import family
 from tests.invariants.served import Served, document, served
+from tests.support.audit import make_entry
 from tests.support.events import declare_event, own_registry
 from tests.support.personas import Persona
 
@@ -80,6 +83,10 @@ async def _sessions(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> 
     await make_session(db, owner.user_id, organization_id=owner.organization_id)
 
 
+async def _identities(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_identity(db, owner.user_id, provider=f"sso:{uuid7()}")
+
+
 async def _organizations(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_organization(db, owner=await db.get_one(User, owner.user_id))
 
@@ -90,6 +97,23 @@ async def _members(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> A
 
 async def _roles(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_role(db, owner.organization_id)
+
+
+async def _audit_entries(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_entry(db, owner.organization_id, actor=owner)
+
+
+async def _audit_actions(_db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    # The real ones may be more than a page holds.
+    for name in [name for name in REGISTRY if not name.startswith("test.")]:
+        del REGISTRY[name]
+    declare_event(f"test.happened_{len(REGISTRY)}").audit = AuditSpec()
+
+
+async def _checkpoints(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_entry(db, owner.organization_id, actor=owner)
+    await sign_head(db, owner.organization_id)
+    await db.commit()
 
 
 async def _events(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
@@ -104,6 +128,9 @@ async def _event_types(_db: SystemSession, _owner: Persona, _ids: dict[str, Any]
 
 
 MAKERS: dict[str, Maker] = {
+    "GET /api/audit-logs": _audit_entries,
+    "GET /api/audit-logs/catalog": _audit_actions,
+    "GET /api/audit-logs/checkpoints": _checkpoints,
     "GET /api/events": _events,
     "GET /api/events/types": _event_types,
     "GET /api/integrations/api-keys": _api_keys,
@@ -117,7 +144,10 @@ MAKERS: dict[str, Maker] = {
     "GET /api/organizations": _organizations,
     "GET /api/products": _products,
     "GET /api/products/{product_id}/stock/movements": _movements,
+    "GET /api/settings/identities": _identities,
+    "GET /api/settings/security-log": _audit_entries,
     "GET /api/settings/sessions": _sessions,
+    "GET /api/team/activity": _audit_entries,
     "GET /api/team/members": _members,
     "GET /api/team/roles": _roles,
     "POST /api/orders/list": _orders,
@@ -127,6 +157,7 @@ MAKERS: dict[str, Maker] = {
 WHOLE = {
     "GET /api/integrations/api-keys/scopes": "One item per permission of the registry.",
     "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",
+    "GET /sandbox/idp/{provider}/user/emails": "Two addresses, on a developer's machine.",
     "GET /sandbox/mail.json": "The newest hundred, on a developer's machine.",
 }
 """Answers that hold a list and are no pages, and what bounds them."""

@@ -15,11 +15,16 @@ ANYBODY = "whoever is not signed in yet comes here"
 READERS = "The documentation is for everybody."
 PROBES = "Balancers and orchestrators send no credential."
 DEVELOPER = "a developer's own machine"
+RETURNING = "a provider sends browsers back here, and the state says whose"
 MAIL_HOLDER = "whoever holds the mail may come from any browser"
 
 PUBLIC = {
     "GET /": READERS,
+    "GET /api/audit-logs/keys": "whoever holds a checkpoint may prove it",
+    "GET /api/auth/callback": RETURNING,
     "GET /api/auth/confirm": MAIL_HOLDER,
+    "GET /api/auth/oauth/{provider}/callback": RETURNING,
+    "GET /api/auth/oauth/{provider}/start": ANYBODY,
     "GET /api/auth/providers": ANYBODY,
     "GET /docs": READERS,
     "GET /docs/openapi.json": READERS,
@@ -28,6 +33,12 @@ PUBLIC = {
     "GET /health/ready": PROBES,
     "GET /openapi.json": READERS,
     "GET /api/public/orders/{token}": "signed link from the mail",
+    "GET /sandbox/idp": DEVELOPER,
+    "GET /sandbox/idp/{provider}/authorize": DEVELOPER,
+    "GET /sandbox/idp/{provider}/decide": DEVELOPER,
+    "GET /sandbox/idp/{provider}/keys": DEVELOPER,
+    "GET /sandbox/idp/{provider}/user": DEVELOPER,
+    "GET /sandbox/idp/{provider}/user/emails": DEVELOPER,
     "GET /sandbox/mail": DEVELOPER,
     "GET /sandbox/mail.json": DEVELOPER,
     "POST /api/auth/confirm": MAIL_HOLDER,
@@ -40,6 +51,8 @@ PUBLIC = {
     "POST /api/auth/refresh": ANYBODY,
     "POST /api/auth/resend-confirmation": ANYBODY,
     "POST /api/auth/signup": ANYBODY,
+    "POST /api/auth/token": ANYBODY,
+    "POST /sandbox/idp/{provider}/token": DEVELOPER,
     "GET /api/public/products/{slug}": "storefront product page",
     "POST /api/public/orders/track": "a buyer has no account",
     "POST /api/send-verification-email": ANYBODY,
@@ -67,7 +80,6 @@ UNBUILT = {
         "ar_read",
         "ar_write",
         "audit_export",
-        "audit_read",
         "billing_write",
         "branding_manage",
         "designs_delete",

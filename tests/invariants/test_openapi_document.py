@@ -47,8 +47,15 @@ UNDOCUMENTED = {
     "GET /docs/openapi.json": "The documentation itself.",
     "GET /docs/{name}": "The documentation itself.",
     "GET /openapi.json": "The document itself.",
+    "GET /sandbox/idp": "A page of a developer's machine.",
+    "GET /sandbox/idp/{provider}/authorize": "A page of a developer's machine.",
+    "GET /sandbox/idp/{provider}/decide": "A page of a developer's machine.",
+    "GET /sandbox/idp/{provider}/keys": "Asked by the service itself.",
+    "GET /sandbox/idp/{provider}/user": "Asked by the service itself.",
+    "GET /sandbox/idp/{provider}/user/emails": "Asked by the service itself.",
     "GET /sandbox/mail": "A page of a developer's machine.",
     "GET /sandbox/mail.json": "A page of a developer's machine.",
+    "POST /sandbox/idp/{provider}/token": "Asked by the service itself.",
 }
 """Routes that the document leaves out, and why."""
 
