@@ -32,9 +32,18 @@ def name_request(_: object, __: str, line: MutableMapping[str, Any]) -> MutableM
 def redact(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take credentials out of every text of a line; a net behind the rule that nobody logs one."""
     for name, value in line.items():
-        if isinstance(value, str):
-            line[name] = SECRETS.sub("[redacted]", value)
+        line[name] = _redacted(value)
     return line
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return SECRETS.sub("[redacted]", value)
+    if isinstance(value, dict):
+        return {_redacted(name): _redacted(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(item) for item in value]
+    return value
 
 
 def configure(settings: Settings) -> None:

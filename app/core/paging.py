@@ -177,7 +177,7 @@ class Pager:
 
     def _scope(self, session: ScopedSession, query: PageQuery, sort: str) -> bytes:
         principal = session.principal
-        whose = [str(principal.organization_id), str(principal.user_id)] if principal else []
+        whose = [str(principal.organization_id), str(principal.actor_id)] if principal else []
         return json.dumps([self.name, sort, whose, query.filters()], sort_keys=True).encode()
 
 
