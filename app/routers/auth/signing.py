@@ -38,6 +38,7 @@ from app.schemas.auth import (
     SwitchOrganization,
 )
 from app.services.auth.confirmation import Confirmations, confirmation_page
+from app.services.auth.invited_signup import InvitedSignUps
 from app.services.auth.refreshing import Refreshing
 from app.services.auth.resending import Resending
 from app.services.auth.sessions import Sessions, providers
@@ -61,16 +62,35 @@ ScopeToEnd = Annotated[SignOutScope, Query(description="This session, all others
 @router.post(
     "/signup",
     status_code=202,
+    response_model=ConfirmationSent | SignInAnswer,
     dependencies=[SIGNUP_LIMIT],
-    responses=problems({403: ["signup_closed"], 422: ["password_rejected"]}),
+    responses={
+        201: {"model": SessionOpened, "description": "By an invitation: confirmed, joined and signed in."},
+        **problems(
+            {
+                400: ["token_invalid"],
+                402: ["plan_limit_reached"],
+                403: ["signup_closed", "invitation_email_mismatch"],
+                409: ["account_exists"],
+                410: ["token_used", "token_expired", "invitation_revoked"],
+                422: ["password_rejected"],
+            }
+        ),
+    },
 )
-async def sign_up(_: Anybody, signups: SignUps, body: SignUp) -> ConfirmationSent:
+async def sign_up(
+    _: Anybody, signups: SignUps, invited: InvitedSignUps, body: SignUp, response: Response
+) -> ConfirmationSent | SignInAnswer:
     """Sign up by address and password.
 
     The answer is the same whether or not the address has an account; what happens next is said by mail.
-    With a PKCE `code_challenge`, confirming from the same browser also signs in.
+    With a PKCE `code_challenge`, confirming from the same browser also signs in. With the `invitation_token`
+    of a mail to this address the account is confirmed, a member and signed in at once (201).
     """
-    return await signups.sign_up(body)
+    if body.invitation_token is None:
+        return await signups.sign_up(body)
+    response.status_code = 201
+    return await invited.sign_up(body, body.invitation_token)
 
 
 @router.get(

@@ -133,7 +133,7 @@ class AcceptingService:
         user = await self._caller(lock=True)
         await self._refuse_other_sso(held.organization.id)
         is_confirmed = user.email_confirmed_at is not None
-        refuse_other_address(held.invitation, user.email_canonical if is_confirmed else None)
+        refuse_other_address(held.invitation.email_canonical, user.email_canonical if is_confirmed else None)
         offer = await granted(self.session, held)
         if await TeamRepository(self.session).member_of(held.organization.id, user.id) is not None:
             await self._cancel_needless(reference, now)

@@ -71,9 +71,15 @@ async def hold(session: SystemSession, reference: Reference, now: datetime) -> H
     return Held(organization, invitation)
 
 
-def refuse_other_address(invitation: Invitation, canonical: str | None) -> None:
-    """403 `invitation_email_mismatch` unless this is the confirmed address that was invited."""
-    if canonical != invitation.email_canonical:
+async def invited_address(session: SystemSession, reference: Reference) -> str | None:
+    """The canonical address that an invitation is for, read without a lock."""
+    invitation = await InvitationRepository(session).of(reference.organization_id, reference.invitation_id)
+    return invitation.email_canonical if invitation is not None else None
+
+
+def refuse_other_address(invited: str | None, canonical: str | None) -> None:
+    """403 `invitation_email_mismatch` unless the confirmed address is the one that was invited."""
+    if canonical is None or canonical != invited:
         raise Forbidden(
             "invitation_email_mismatch",
             "This invitation is for another address; sign in with the account that has it.",
