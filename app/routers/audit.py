@@ -1,7 +1,87 @@
 """The routes of the audit log."""
 
-from fastapi import APIRouter
+from datetime import UTC
+from typing import Annotated
 
+from fastapi import APIRouter, Depends, Query, Response
+
+from app.core.access import Principal, allow, public
+from app.core.errors import problems
+from app.core.limits import limited
+from app.core.paging import Page, PageQuery, Rows
+from app.core.permissions import Permission
 from app.core.requests import StrictRoute
+from app.schemas.audit import (
+    AuditAction,
+    AuditEntry,
+    AuditQuery,
+    CheckpointRead,
+    PublicKeys,
+    Verification,
+    VerifyQuery,
+)
+from app.schemas.base import PathId
+from app.services.audit.catalog import AuditCatalog
+from app.services.audit.reading import Audits, public_keys
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/audit-logs", tags=["audit"])
+
+Reader = Annotated[Principal, Depends(allow(Permission.audit_read, key=True))]
+Prover = Annotated[Principal, Depends(allow(Permission.audit_read))]
+Anybody = Annotated[Principal | None, Depends(public("whoever holds a checkpoint may prove it"))]
+
+PAGED = ["page_too_deep", "cursor_invalid"]
+
+
+@router.get("", response_model=Page[AuditEntry], responses=problems({422: ["range_not_valid", *PAGED]}))
+async def list_audit_entries(
+    _: Reader, audits: Audits, query: Annotated[AuditQuery, Query()], response: Response
+) -> Rows[AuditEntry]:
+    """List entries of the audit log.
+
+    Newest first, as far back as the plan shows them: `X-Audit-From` says from when. Reading is recorded, at
+    most once an hour. Names and addresses are those of the time; those of erased people cannot be read.
+    """
+    rows, begin = await audits.list(query)
+    if begin is not None:
+        response.headers["X-Audit-From"] = f"{begin.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return rows
+
+
+@router.get("/catalog", responses=problems({422: PAGED}))
+async def list_audit_actions(
+    _: Reader, catalog: AuditCatalog, query: Annotated[PageQuery, Query()]
+) -> Page[AuditAction]:
+    """List the actions that are recorded."""
+    return catalog.list(query)
+
+
+@router.get("/verify", responses=problems({422: ["range_not_valid"], 429: ["rate_limited"]}))
+async def verify_audit_log(_: Prover, audits: Audits, query: Annotated[VerifyQuery, Query()]) -> Verification:
+    """Recompute the chain.
+
+    Up to 200 000 entries; `next_seq` says where to go on. It shows every entry that was changed, removed or
+    inserted outside of the service. What shows a chain that was rewritten as a whole is a checkpoint that
+    you have kept elsewhere.
+    """
+    return await audits.verify(query.from_seq)
+
+
+@router.get("/checkpoints", response_model=Page[CheckpointRead], responses=problems({422: PAGED}))
+async def list_audit_checkpoints(
+    _: Reader, audits: Audits, query: Annotated[PageQuery, Query()]
+) -> Rows[CheckpointRead]:
+    """List the signed heads of the chain, newest first."""
+    return await audits.checkpoints(query)
+
+
+@router.get("/keys", dependencies=[Depends(limited("public_read_ip", by="address"))])
+async def list_audit_keys(_: Anybody) -> PublicKeys:
+    """Get the public keys that checkpoints are proved by."""
+    return public_keys()
+
+
+@router.get("/{entry_id}")
+async def get_audit_entry(_: Reader, audits: Audits, entry_id: PathId) -> AuditEntry:
+    """Get an entry of the audit log."""
+    return await audits.get(entry_id)

@@ -2,12 +2,16 @@
 
 from app.repositories.audit.chain import ChainRepository, InboxRepository, chains, grown_chains
 from app.repositories.audit.people import NamedPerson, PeopleOfEventsRepository
+from app.repositories.audit.reading import EntryFilter, EntryRepository, OwnEntriesRepository
 from app.repositories.audit.subject_keys import SubjectKeyRepository
 
 __all__ = [
     "ChainRepository",
+    "EntryFilter",
+    "EntryRepository",
     "InboxRepository",
     "NamedPerson",
+    "OwnEntriesRepository",
     "PeopleOfEventsRepository",
     "SubjectKeyRepository",
     "chains",

@@ -1,6 +1,6 @@
 """Owns how long entries are kept, and how the oldest go without a break in the chain."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.core import clock
@@ -18,6 +18,12 @@ STEP = 10_000
 async def shown_days(session: ScopedSession, organization_id: UUID) -> int | None:
     """How many days back the plan shows entries; None: all."""
     return (await entitlements(session, organization_id)).limits.get("audit_days")
+
+
+async def shown_since(session: ScopedSession, organization_id: UUID) -> datetime | None:
+    """From when on the plan shows entries; None: all."""
+    days = await shown_days(session, organization_id)
+    return None if days is None else clock.now() - timedelta(days=days)
 
 
 async def prune(session: SystemSession, organization_id: UUID) -> int:

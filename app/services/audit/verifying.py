@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from app.core.audit import checkpoint_message, entry_hash, is_signed, known_keys
 from app.core.crypto import key_ring
 from app.core.database import ScopedSession, SystemSession
+from app.core.errors import FieldError, Invalid
 from app.core.events import emit
 from app.models.audit import GENESIS, AuditCheckpoint
 from app.repositories.audit import ChainRepository, InboxRepository
@@ -72,7 +73,8 @@ async def verify(
     """Prove a chain from its base, or from an entry whose predecessor is trusted, or its `newest` entries.
 
     It reads the head first and goes no further; what is appended meanwhile is not its affair. `session` must
-    not hold a transaction open, so that each step sees what is there.
+    not hold a transaction open, so that each step sees what is there. 422 `range_not_valid` for a beginning
+    behind the end.
     """
     chain = ChainRepository(session, organization_id)
     checkpoint = await chain.newest_checkpoint()
@@ -80,6 +82,9 @@ async def verify(
     pending = await InboxRepository(session).count(organization_id)
     if standing is None:
         return _empty(checkpoint, pending)
+    if from_seq is not None and from_seq > standing.seq + 1:
+        detail = f"The chain ends at {standing.seq}."
+        raise Invalid("range_not_valid", detail, errors=[FieldError("/from_seq", "range_not_valid", detail)])
     if newest is not None:
         from_seq = max(1, standing.seq - newest + 1)
     walk = await _begin(chain, standing, from_seq)
