@@ -51,6 +51,9 @@ SCOPE_KEY = "luneo.idempotency"
 ONE_TIME_MEMBERS = frozenset({"authorize_url", "backup_codes", "otpauth_uri", "qr_svg", "secret"})
 """Members of an answer that are shown once: a replay has null in their place, as for every token and key."""
 
+HARMLESS_MEMBERS = frozenset({"key_prefix"})
+"""Members that look like a secret and are none."""
+
 Commit = Callable[[AsyncSession], Awaitable[None]]
 
 
@@ -90,6 +93,10 @@ class Claim:
         self._fingerprint = b""
         self._owner_hash = b""
         self._organization_id: UUID | None = None
+
+    def count_by(self, content: bytes) -> None:
+        """Let this digest of the content stand for the body's bytes, as for a form: its boundary is random."""
+        self.digest = hashlib.sha256(self.scope["query_string"] + content)
 
     async def take(self, session: AsyncSession) -> None:
         """Answer a repeated write at once, refuse one that is still running, or go on as the first."""
@@ -214,10 +221,16 @@ def mask(body: bytes) -> bytes:
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: None if name in ONE_TIME_MEMBERS else _masked(item) for name, item in value.items()}
+        return {name: _masked_member(name, item) for name, item in value.items()}
     if isinstance(value, list):
         return [_masked(item) for item in value]
     return None if isinstance(value, str) and SECRETS.fullmatch(value) else value
+
+
+def _masked_member(name: str, value: Any) -> Any:
+    if name in HARMLESS_MEMBERS:
+        return value
+    return None if name in ONE_TIME_MEMBERS else _masked(value)
 
 
 class IdempotencyMiddleware:
