@@ -1,13 +1,13 @@
 """Owns what people do with a second factor that is on: look at it, make new backup codes, turn it off."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends
 
 from app.core import clock
 from app.core.errors import Conflict
 from app.core.events import emit
-from app.models.auth import MfaFactor
 from app.repositories.auth import (
     BackupCodeRepository,
     DemandRepository,
@@ -80,7 +80,7 @@ class KeepingService:
         organisation demands one, 429 `too_many_attempts`.
         """
         now = clock.now()
-        factor = await self._active()
+        factor_id = await self._active()
         await self._refuse_if_required()
         await check_factor(
             self.session,
@@ -101,15 +101,15 @@ class KeepingService:
         await FactorRepository(self.session).delete_all(user.id)
         await emit(
             self.session,
-            events.TwoFactorDisabled(user_id=user.id, factor_id=factor.id),
+            events.TwoFactorDisabled(user_id=user.id, factor_id=factor_id),
             private=seen(self.caller.device, now),
         )
 
-    async def _active(self) -> MfaFactor:
+    async def _active(self) -> UUID:
         factor = await FactorRepository(self.session).active(self.caller.user_id)
         if factor is None:
             raise not_enabled()
-        return factor
+        return factor.id
 
     async def _required_by(self) -> list[DemandingOrganization]:
         found = await DemandRepository(self.session).organizations(self.caller.user_id)
