@@ -237,7 +237,7 @@ async def test_signup_when_sign_ups_are_closed(
         {"role": "admin"},
         {"organization_id": "0198c0de-0000-7000-8000-000000000001"},
         {"status": "active"},
-        {"invitation_token": "luneo_ot_x"},
+        {"invitation_token": ""},
         {"consents": []},
         {"locale": "de"},
         {"full_name": "x" * 121},
