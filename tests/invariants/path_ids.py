@@ -10,6 +10,7 @@ from tests.factories.accounts import make_member, make_session
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
+from tests.factories.invitations import make_invitation
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
@@ -40,6 +41,11 @@ async def _event(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 async def _identity(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_identity(db, owner.user_id)
+
+
+async def _invitation(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    # The owner's own address, so that the routes of the invited person find it too.
+    return await make_invitation(db, owner=owner, email=owner.email)
 
 
 async def _member(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -81,6 +87,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "entry_id": _entry,
     "event_id": _event,
     "identity_id": _identity,
+    "invitation_id": _invitation,
     "member_id": _member,
     "order_id": _order,
     "organization_id": _organization,

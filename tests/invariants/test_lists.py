@@ -21,6 +21,7 @@ from tests.factories.accounts import make_member, make_organization, make_sessio
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
+from tests.factories.invitations import make_invitation
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.products import make_product
@@ -127,6 +128,15 @@ async def _event_types(_db: SystemSession, _owner: Persona, _ids: dict[str, Any]
     declare_event(f"test.happened_{len(REGISTRY)}", audience="personal")
 
 
+async def _invitations(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_invitation(db, owner=owner)
+
+
+async def _own_invitations(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    house = await make_organization(db)
+    await make_invitation(db, owner=owner, organization_id=house.id, email=owner.email)
+
+
 MAKERS: dict[str, Maker] = {
     "GET /api/audit-logs": _audit_entries,
     "GET /api/audit-logs/catalog": _audit_actions,
@@ -148,6 +158,8 @@ MAKERS: dict[str, Maker] = {
     "GET /api/settings/security-log": _audit_entries,
     "GET /api/settings/sessions": _sessions,
     "GET /api/team/activity": _audit_entries,
+    "GET /api/team/invitations": _invitations,
+    "GET /api/team/invitations/mine": _own_invitations,
     "GET /api/team/members": _members,
     "GET /api/team/roles": _roles,
     "POST /api/orders/list": _orders,

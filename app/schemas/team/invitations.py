@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from app.core.mail_addresses import MailAddressText
 from app.core.paging import PageQuery
-from app.schemas.base import Input, Output, Text, Timestamp
+from app.schemas.base import Input, Output, Query, Text, Timestamp
 
 MOST_ADDRESSES = 20
 
@@ -171,7 +171,7 @@ class MyInvitation(Output):
     created_at: Timestamp
 
 
-class InvitationReference(Input):
+class InvitationReference(Query):
     """The id of an invitation, as older clients send it in the query."""
 
-    id: UUID
+    id: UUID = Field(description="The invitation.")
