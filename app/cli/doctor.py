@@ -53,6 +53,7 @@ def _examine() -> Iterator[Finding]:
     yield examination.keys(settings)
     yield asyncio.run(examination.redis(settings))
     yield asyncio.run(examination.smtp(settings))
+    yield asyncio.run(examination.storage(settings))
     try:
         with running_database(settings) as url:
             yield from asyncio.run(examination.database(url, settings))

@@ -15,10 +15,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.clients.storage.opening import StorageNotConfigured, open_store
+from app.clients.storage.s3 import S3Store
 from app.core.config import Settings
 from app.core.crypto import KeyRing
 from app.core.database import Database, create_engine
+from app.core.errors import AppError
 from app.repositories.health import HealthRepository, Lag
+from app.services.files.probing import probe
 from app.services.health import delays, opens
 
 SECONDS = 5.0
@@ -27,6 +31,7 @@ SECONDS = 5.0
 OLDEST_SERVER = 140_000
 CLOCK_SECONDS = 5.0
 WORKER_SECONDS = 60
+BUCKET_RULES = "Its rules: no public access; unfinished multipart uploads are aborted after one day."
 LITTLE_ROOM = 2 * 1024**3
 NO_ROOM = 200 * 1024**2
 
@@ -140,6 +145,25 @@ async def smtp(settings: Settings) -> Finding:
         text = f"{address.hostname} does not greet us: {type(error).__name__}"
         return Finding("smtp", "fail", text, "Correct SMTP_URL, or let this machine reach that port.")
     return Finding("smtp", "ok", f"{address.hostname} greets us")
+
+
+async def storage(settings: Settings) -> Finding:
+    """Whether the store of files takes an object and gives it back."""
+    shown = settings.storage_url or f"a folder in {settings.data_dir}"
+    try:
+        store = open_store(settings)
+        async with asyncio.timeout(SECONDS):
+            await probe(store)
+    except (AppError, OSError, StorageNotConfigured) as error:
+        reason = str(error) if isinstance(error, StorageNotConfigured) else type(error).__name__
+        advice = "Correct STORAGE_URL and the S3_… variables, or let this machine reach the bucket."
+        return Finding("storage", "fail", f"{shown} does not take and give files: {reason}", advice)
+    if isinstance(store, S3Store):
+        return Finding("storage", "ok", f"{shown} takes and gives files", BUCKET_RULES)
+    if settings.environment == "production":
+        advice = "Several machines need one shared folder, or `s3://…`."
+        return Finding("storage", "warn", f"{shown} is local to this machine", advice)
+    return Finding("storage", "ok", f"{shown} takes and gives files")
 
 
 async def database(url: str, settings: Settings) -> list[Finding]:

@@ -238,20 +238,20 @@ class BodyLimitLayer:
             nonlocal received
             limit = scope.get(BODY_LIMIT, MAX_BODY)
             if expected > limit:
-                await _take_in(scope, receive, expected)
+                await take_in(scope, receive, expected)
                 raise _too_large(limit)
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
                 if message.get("more_body"):
-                    await _take_in(scope, receive, expected)
+                    await take_in(scope, receive, expected)
                 raise _too_large(limit)
             return message
 
         await self.app(scope, counted_receive, send)
 
 
-async def _take_in(scope: Scope, receive: Receive, expected: int) -> None:
+async def take_in(scope: Scope, receive: Receive, expected: int) -> None:
     """Read and forget what is left of a body, within bounds.
 
     Most clients read no answer before they have sent all, and a connection that is closed on unread bytes

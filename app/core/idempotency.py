@@ -95,7 +95,7 @@ class Claim:
         self._organization_id: UUID | None = None
 
     def count_by(self, content: bytes) -> None:
-        """Let this digest of the content stand for the body's bytes, as for a form: its boundary is random."""
+        """Let this digest stand for the bytes of the body, as for a form: its boundary is random."""
         self.digest = hashlib.sha256(self.scope["query_string"] + content)
 
     async def take(self, session: AsyncSession) -> None:

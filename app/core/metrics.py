@@ -34,6 +34,7 @@ STREAM_RESETS = Counter(
 )
 AUDIT_PENDING = Gauge("luneo_audit_pending_events", "Entries that wait for their place in a chain.")
 AUDIT_APPEND = Histogram("luneo_audit_append_seconds", "Time to append what waited, per transaction.")
+STORAGE_MISSING = Gauge("luneo_storage_missing_objects", "Files whose object the store does not have.")
 MAIL = Counter("luneo_mail_total", "Mails handed to a sender.", ["provider", "outcome"])
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

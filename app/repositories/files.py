@@ -153,8 +153,8 @@ class UsageRepository(Repository[StorageUsage]):
 
     model: ClassVar[type[StorageUsage]] = StorageUsage
 
-    async def differing(self) -> Sequence[tuple[UUID, int, int]]:
-        """Organisations whose usage is not what their rows add up to, with the right sums."""
+    async def differing(self) -> Sequence[UUID]:
+        """Organisations whose usage is not what their rows add up to."""
         sums = (
             select(
                 StoredFile.organization_id,
@@ -165,38 +165,33 @@ class UsageRepository(Repository[StorageUsage]):
             .group_by(StoredFile.organization_id)
             .subquery()
         )
-        owner = func.coalesce(sums.c.organization_id, StorageUsage.organization_id)
-        used = func.coalesce(sums.c.bytes_used, 0)
-        count = func.coalesce(sums.c.file_count, 0)
+        known = func.coalesce(StorageUsage.bytes_used, 0), func.coalesce(StorageUsage.file_count, 0)
+        right = func.coalesce(sums.c.bytes_used, 0), func.coalesce(sums.c.file_count, 0)
         statement = (
-            select(owner, used, count)
+            select(func.coalesce(sums.c.organization_id, StorageUsage.organization_id))
             .select_from(StorageUsage)
             .join(sums, sums.c.organization_id == StorageUsage.organization_id, full=True)
-            .where(
-                or_(
-                    used != func.coalesce(StorageUsage.bytes_used, 0),
-                    count != func.coalesce(StorageUsage.file_count, 0),
-                )
-            )
+            .where(or_(known[0] != right[0], known[1] != right[1]))
         )
-        rows = (await self.session.execute(statement)).all()
-        return [(row[0], int(row[1]), row[2]) for row in rows]
+        found: Sequence[UUID] = (await self.session.execute(statement)).scalars().all()
+        return found
 
     async def recount(self, organization_id: UUID) -> None:
         """Set an organisation's usage to what its rows add up to, while nobody else changes it."""
-        table = StorageUsage
         await self.session.execute(
-            insert(table)
+            insert(StorageUsage)
             .values(organization_id=organization_id)
-            .on_conflict_do_update(index_elements=[table.organization_id], set_={"updated_at": func.now()})
+            .on_conflict_do_update(
+                index_elements=[StorageUsage.organization_id], set_={"updated_at": func.now()}
+            )
         )
         # The row is locked now, so files that are added or removed meanwhile wait with their triggers.
         mine = and_(StoredFile.organization_id == organization_id, StoredFile.bucket.in_(COUNTED))
         used = select(func.coalesce(func.sum(StoredFile.size_bytes), 0)).where(mine).scalar_subquery()
         count = select(func.count(StoredFile.id)).where(mine).scalar_subquery()
         await self.session.execute(
-            update(table)
-            .where(table.organization_id == organization_id)
+            update(StorageUsage)
+            .where(StorageUsage.organization_id == organization_id)
             .values(bytes_used=used, file_count=count)
             .execution_options(synchronize_session=False)
         )

@@ -1,4 +1,4 @@
-"""Whether the process can serve: database, migrations, key ring; and what waits too long."""
+"""Whether the process can serve: database, migrations, key ring; what waits too long, and the store."""
 
 import asyncio
 import time
@@ -8,11 +8,14 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from app.clients.storage.opening import StorageNotConfigured, object_store
 from app.core.config import Settings, get_settings
 from app.core.crypto import KeyRing, SealBroken, key_ring, unseal
 from app.core.database import Database, DatabaseOf
+from app.core.errors import AppError
 from app.repositories.health import HealthRepository, Lag
 from app.schemas.health import CheckResult, Readiness
+from app.services.files.probing import probe
 
 logger = structlog.get_logger(__name__)
 
@@ -20,12 +23,16 @@ CHECK_SECONDS = 2.0
 KEPT_SECONDS = 5.0
 """How long a result is answered again, so that many probes cost one look."""
 
+STORAGE_KEPT_SECONDS = 60.0
+"""The same of the store, which is written to."""
+
 OUTBOX_SECONDS = 30
 JOB_SECONDS = 60
 
 PASS = CheckResult(status="pass", output=None)
 
 _kept: WeakKeyDictionary[Database, tuple[float, Readiness]] = WeakKeyDictionary()
+_kept_storage: dict[str, tuple[float, CheckResult]] = {}
 
 
 class HealthService:
@@ -50,6 +57,7 @@ class HealthService:
         if checks.get("migrations", checks["database"]).status == "pass":
             checks["keys"] = await self._ask(_keys)
             checks["work"] = await self._ask(_work)
+        checks["storage"] = await check_storage()
         checks["mail"] = check_mail(get_settings())
         statuses = {check.status for check in checks.values()}
         worst = next(status for status in ("fail", "warn", "pass") if status in statuses)
@@ -108,6 +116,25 @@ def delays(lag: Lag) -> str | None:
     if (lag.job_seconds or 0) > JOB_SECONDS:
         late.append(f"due jobs have been waiting for {lag.job_seconds:.0f} s")
     return f"No worker keeps up: {' and '.join(late)}." if late else None
+
+
+async def check_storage() -> CheckResult:
+    """Whether the store works, found at most a minute ago; without it all but uploads and files goes on."""
+    found = _kept_storage.get("storage")
+    if found is None or found[0] + STORAGE_KEPT_SECONDS < time.monotonic():
+        found = time.monotonic(), await _look_at_storage()
+        _kept_storage["storage"] = found
+    return found[1]
+
+
+async def _look_at_storage() -> CheckResult:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await probe(object_store())
+    except (AppError, OSError, StorageNotConfigured) as error:
+        logger.warning("check_failed", check="storage", error=repr(error))
+        return CheckResult(status="warn", output="The store of files does not answer.")
+    return PASS
 
 
 def check_mail(settings: Settings) -> CheckResult:

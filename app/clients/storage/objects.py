@@ -54,7 +54,7 @@ class Objects:
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """The objects below a prefix."""
         with _translated(prefix):
-            async for batch in obstore.list(self._inner, prefix, chunk_size=500):
+            async for batch in obstore.list(self._inner, prefix or None, chunk_size=500):
                 for item in batch:
                     yield StoredObject(item["path"], item["size"], item["last_modified"])
 

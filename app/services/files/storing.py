@@ -48,7 +48,10 @@ class FileTooLargeError(Exception):
 
 
 class FileService:
-    """Stores, reads and releases files. Nothing but `record` and `release` is called inside a transaction."""
+    """Stores and releases files; `serving.bytes_of` reads them.
+
+    Only `record` and `release` are called inside a transaction.
+    """
 
     def __init__(self, database: DatabaseOf) -> None:
         self.database = database
@@ -150,10 +153,6 @@ class FileService:
             return False
         await files.remove(row)
         return True
-
-    def read(self, file: StoredFile, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """A file's bytes from `start` up to `end` (not included), in pieces of 256 KiB."""
-        return self.store.read(file.storage_key, start, file.size_bytes if end is None else end)
 
     async def _lease(self, key: str) -> None:
         """Protect a key in a transaction of its own; waits while its last object is being deleted."""
