@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
+from app.jobs.external import prune_trips
 from app.models.auth import ExternalSignIn, Identity, Password, User, UserSession
 from app.models.settings import Profile
 from app.models.team import Organization
@@ -311,3 +312,16 @@ async def test_trip_when_it_takes_too_long(client: AsyncClient) -> None:
     with clock.travel(timedelta(minutes=10, seconds=1)):
         late = await client.get(await approve(client, trip))
         assert (late.status_code, late.json()["code"]) == (400, "state_invalid")
+
+
+async def test_trips_when_they_are_long_over(
+    client: AsyncClient, db: SystemSession, database: Database
+) -> None:
+    await start(client)
+    with clock.travel(timedelta(days=1)):
+        await start(client)
+        await prune_trips(database)
+        assert await count(db, ExternalSignIn) == 2
+    with clock.travel(timedelta(days=1, minutes=11)):
+        await prune_trips(database)
+    assert await count(db, ExternalSignIn) == 1

@@ -27,6 +27,8 @@ logger = structlog.get_logger(__name__)
 
 KIND = "oauth"
 LIFETIME = timedelta(minutes=10)
+KEPT = timedelta(days=1)
+"""How long a trip that is over can still be looked at."""
 
 SIGN_IN, LINK = "sign_in", "link"
 
@@ -167,6 +169,11 @@ class TripService:
                 },
             )
         return derive_token(key_ring(), AUTH_CODE_PREFIX, AUTH_CODE, token_id)
+
+
+async def forget_old_trips(session: SystemSession, *, limit: int) -> int:
+    """Delete trips that expired a day ago, at most `limit`; how many they were."""
+    return await ExternalSignInRepository(session).prune(before=clock.now() - KEPT, limit=limit)
 
 
 def state_invalid() -> AppError:
