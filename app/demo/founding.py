@@ -8,6 +8,7 @@ from app.core.database import SystemSession
 from app.core.permissions import Role
 from app.demo import house
 from app.demo.house import DemoPerson
+from app.models.billing import PlanGrant
 from app.models.orders import DiscountCode, ShippingRate, TaxRate
 from app.models.team import Organization, TeamMember
 from app.repositories.auth import PeopleRepository
@@ -54,6 +55,7 @@ async def found_house(session: SystemSession, hashed: str, since: datetime) -> N
         user = await people.get(person_id(person.role))
         assert user is not None  # noqa: S101 - inserted above
         user.email_confirmed_at, user.last_organization_id = since, ORGANIZATION_ID
+    session.add(_grant(since))
     _add_rates(session, since)
     await session.flush()
 
@@ -98,6 +100,20 @@ def _member(
         source=source,
         joined_at=since,
         invited_by=invited_by,
+        created_at=since,
+    )
+
+
+def _grant(since: datetime) -> PlanGrant:
+    """A plan that has room for the team and the catalogue, and custom roles to try."""
+    return PlanGrant(
+        organization_id=ORGANIZATION_ID,
+        id=demo_id("plan"),
+        plan_code="business",
+        starts_at=since,
+        ends_at=None,
+        note="Demo data",
+        granted_by="seed",
         created_at=since,
     )
 

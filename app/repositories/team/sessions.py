@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, select, update
 
 from app.models.auth import UserSession
 from app.models.team import Organization, TeamMember
@@ -56,9 +56,17 @@ class TeamSessionRepository(Repository[UserSession]):
         conditions = [UserSession.organization_id == organization_id, *is_live(now)]
         if user_id is not None:
             conditions.append(UserSession.user_id == user_id)
+        # Locked in one order, so that two moves of the same sessions do not wait for each other.
+        moving = (
+            select(UserSession.id)
+            .where(*conditions)
+            .order_by(UserSession.id)
+            .with_for_update(key_share=True)
+            .cte("moving")
+        )
         statement = (
             update(UserSession)
-            .where(and_(*conditions), UserSession.user_id == home.c.user_id)
+            .where(UserSession.id.in_(select(moving.c.id)), UserSession.user_id == home.c.user_id)
             .values(organization_id=home.c.organization_id)
             .returning(UserSession.id)
             .execution_options(synchronize_session=False)
@@ -66,8 +74,11 @@ class TeamSessionRepository(Repository[UserSession]):
         return len(set((await self.session.execute(statement)).scalars()))
 
     async def _end(self, conditions: Sequence[ColumnElement[bool]], reason: str, now: datetime) -> Ended:
-        people = select(UserSession.id, UserSession.user_id).where(
-            *conditions, UserSession.revoked_at.is_(None)
+        people = (
+            select(UserSession.id, UserSession.user_id)
+            .where(*conditions, UserSession.revoked_at.is_(None))
+            .order_by(UserSession.id)
+            .with_for_update(key_share=True)
         )
         found = [(row[0], row[1]) for row in (await self.session.execute(people)).all()]
         if not found:
