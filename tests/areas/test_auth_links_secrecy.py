@@ -33,7 +33,7 @@ TABLES = text(
 
 async def dump(db: SystemSession) -> str:
     """Every row of every table as text."""
-    parts = []
+    parts: list[str] = []
     for table in (await db.execute(TABLES)).scalars().all():
         rows = await db.execute(text(f"SELECT row_to_json(t)::text FROM {table} AS t"))  # noqa: S608
         parts += rows.scalars().all()

@@ -19,12 +19,14 @@ from tests.support.accounts import (
     PASSWORD,
     WRONG,
     another,
+    bearer,
     events,
     link_token,
     person,
     sign_in,
     sign_up,
 )
+from tests.support.events import handle_events
 from tests.support.links import (
     forgot,
     give_factor,
@@ -334,3 +336,16 @@ async def test_account_when_it_is_gone_meanwhile(
     assert await person(db, EMAIL) is not None
     assert await db.scalar(select(func.count()).select_from(UserSession)) == 0
     assert await db.scalar(select(func.count()).select_from(Password)) == 1
+
+
+async def test_security_log_when_a_password_was_reset(
+    client: AsyncClient, db: SystemSession, database: Database, user: User
+) -> None:
+    token = await reset_token(client, database, EMAIL)
+    assert (await reset(client, token, OTHER_PASSWORD)).status_code == 200
+    opened = (await sign_in(client, EMAIL, OTHER_PASSWORD)).json()
+    await handle_events(database)
+    log = (await client.get("/api/settings/security-log", headers=bearer(opened))).json()["items"]
+    found = {entry["action"]: entry["ip_address"] for entry in log}
+    assert found["auth.password_reset_requested"] == "127.0.0.1"
+    assert found["user.password_reset"] == "127.0.0.1"

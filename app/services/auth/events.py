@@ -253,7 +253,9 @@ class PasswordReset(Event):
     audience: ClassVar[Audience] = "personal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
-    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"),), subject="user_id", actor="user_id"
+    )
 
     user_id: UUID
     sessions_revoked: int

@@ -8,11 +8,12 @@ from uuid import UUID
 from fastapi import Depends
 
 from app.core import clock
+from app.core.callers import caller_facts
 from app.core.config import get_settings
 from app.core.database import DatabaseOf, SystemSession, Unscoped
 from app.core.devices import CallingDevice
 from app.core.errors import Forbidden, Gone, Unauthenticated
-from app.core.events import emit
+from app.core.events import CALLER, emit
 from app.core.ids import uuid7
 from app.core.mail_addresses import parse_address
 from app.models.auth import OneTimeToken, User
@@ -71,7 +72,7 @@ class MagicLinkService:
                 "redirect_to": redirect_to,
                 "remember": body.remember,
                 "create_user": body.create_user,
-                "seen": seen(self.device, clock.now()),
+                "seen": {**seen(self.device, clock.now()), CALLER: caller_facts()},
             },
         )
         return MagicLinkSent(request_id=request_id)

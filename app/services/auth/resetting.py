@@ -9,10 +9,11 @@ from uuid import UUID
 from fastapi import Depends
 
 from app.core import clock
+from app.core.callers import caller_facts
 from app.core.database import DatabaseOf, SystemSession, Unscoped
 from app.core.devices import CallingDevice
 from app.core.errors import Unauthenticated
-from app.core.events import emit
+from app.core.events import CALLER, emit
 from app.core.mail_addresses import parse_address
 from app.core.passwords import hash_password
 from app.repositories.auth import MOST_ATTEMPTS, OneTimeTokenRepository, PeopleRepository
@@ -56,7 +57,7 @@ class ForgottenService:
             private={
                 "canonical": canonical,
                 "is_allowed": is_allowed,
-                "seen": seen(self.device, clock.now()),
+                "seen": {**seen(self.device, clock.now()), CALLER: caller_facts()},
             },
         )
         return ResetSent()

@@ -107,7 +107,9 @@ class EmailChanged(Event):
     audience: ClassVar[Audience] = "personal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
-    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"),), subject="user_id", actor="user_id"
+    )
 
     user_id: UUID
     change_id: UUID
@@ -123,7 +125,9 @@ class EmailChangeUndone(Event):
     audience: ClassVar[Audience] = "personal"
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
-    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("user", "user_id"),), subject="user_id", actor="user_id"
+    )
 
     user_id: UUID
     change_id: UUID
