@@ -108,6 +108,8 @@ async def test_name_when_it_is_none(
         ("/token", Reply({"error": "incorrect_client_credentials"}), ProviderUnavailable),
         ("/token", Reply({"access_token": ""}), ProviderUnavailable),
         ("/token", Reply({"access_token": "two\nlines"}), ProviderUnavailable),
+        ("/token", Reply({"access_token": "gho_é"}), ProviderUnavailable),
+        ("/token", Reply('{"access_token": "gho_\\ud800"}'), ProviderUnavailable),
         ("/token", Reply([]), ProviderUnavailable),
         ("/token", Reply(status=503), ProviderUnavailable),
         ("/user", Reply({"id": "583231"}), ProviderUnavailable),

@@ -262,6 +262,10 @@ async def test_keys_when_the_right_one_is_not_among_them(
         Reply(status=500),
         Reply({"keys": [{"kid": "first", "kty": "RSA"}]}),
         Reply({"keys": [{"kid": "first", "kty": "RSA", "n": "!", "e": 7}]}),
+        Reply({"keys": [{"kid": "first", "kty": "RSA", "n": [], "e": {}}]}),
+        Reply({"keys": [{"kid": "first", "kty": "EC", "crv": "P-256", "x": "AQ", "y": "AQ"}]}),
+        Reply({"keys": [{"kid": "first", "kty": "RSA", "n": "A" * 200_000, "e": "A" * 50_000}]}),
+        Reply({"keys": [{"kid": "first", "kty": "RSA", "n": "AA", "e": "AA"}]}),
     ],
 )
 async def test_keys_when_they_cannot_be_read(

@@ -21,7 +21,8 @@ LARGEST_ANSWER = 256 * 1024
 async def asking(transport: httpx.AsyncBaseTransport | None) -> AsyncIterator[httpx.AsyncClient]:
     """A client for the requests of one sign-in; whatever goes wrong on the line is ProviderUnavailable."""
     timeout = httpx.Timeout(SECONDS, connect=3.0)
-    headers = {"Accept": "application/json", "User-Agent": "luneo-api"}
+    # Unpacked answers have the length that they say.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "luneo-api"}
     try:
         async with (
             asyncio.timeout(SECONDS),

@@ -69,7 +69,7 @@ class GitHubProvider:
         async with asking(self._transport) as http:
             _, answer = await json_of(http, self.endpoints.token, form=form)
             token = text_of(answer, "access_token", longest=1024)
-            if token is None:
+            if token is None or not token.isascii():
                 # GitHub answers 200 with `error`, too.
                 raise refusal(answer)
             status, user = await json_of(http, self.endpoints.user, token=token)

@@ -47,7 +47,7 @@ class KeySet:
             raise ProviderRefused("key")
         try:
             return jwk.construct(found, algorithm)
-        except (JOSEError, ValueError, TypeError, KeyError):
+        except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise ProviderUnavailable("a key cannot be read") from None
 
     async def _ask(self) -> dict[str, Any]:
