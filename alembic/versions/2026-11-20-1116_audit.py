@@ -97,6 +97,7 @@ CREATE TABLE audit_exports (
     REFERENCES organizations (id) ON DELETE CASCADE,
   CONSTRAINT audit_exports_requested_by_fkey FOREIGN KEY (requested_by)
     REFERENCES users (id) ON DELETE RESTRICT,
+  CONSTRAINT audit_exports_file_id_fkey FOREIGN KEY (file_id) REFERENCES stored_files (id) ON DELETE SET NULL,
   CONSTRAINT audit_exports_format CHECK (format IN ('jsonl', 'csv')),
   CONSTRAINT audit_exports_status CHECK (status IN ('queued', 'running', 'ready', 'failed', 'expired'))
 )
@@ -125,6 +126,7 @@ INDEXES = (
     WHERE status IN ('queued', 'running')
     """,
     "CREATE INDEX audit_exports_expires_at ON audit_exports (expires_at) WHERE status = 'ready'",
+    "CREATE INDEX audit_exports_file_id ON audit_exports (file_id) WHERE file_id IS NOT NULL",
 )
 
 NO_CHANGE = """

@@ -8,12 +8,14 @@ from uuid import UUID
 from app.core import clock
 from app.core.access import Principal
 from app.core.database import Database, SystemSession
+from app.core.errors import AppError
 from app.core.events import AUDIT
 from app.core.metrics import AUDIT_APPEND, AUDIT_PENDING
 from app.jobs.handlers import EventRow, handler
 from app.jobs.queue import defer, job
 from app.services.audit.chaining import append
 from app.services.audit.checkpoints import sign_head
+from app.services.audit.exporting import close_exports, give_up_export, make_file
 from app.services.audit.pruning import prune
 from app.services.audit.recording import record
 from app.services.audit.sweeping import every_chain, late_chains, news_of_the_day
@@ -21,6 +23,10 @@ from app.services.audit.verifying import tell_verified, verify
 
 LATE = timedelta(seconds=5)
 """An entry that has waited for longer was missed by the job of its event."""
+
+EXPORT_TRIES = 3
+EXPORT_PAUSE = timedelta(seconds=30)
+CLOSED_AT_ONCE = 100
 
 NIGHTLY = 10_000
 """How many of the newest entries are proved each night."""
@@ -48,6 +54,50 @@ async def append_entries(database: Database, *, organization_id: str) -> None:
         if waited:
             AUDIT_APPEND.observe(time.perf_counter() - began)
             log.info("Audit chain %s: appended %s entries up to %s", organization_id, waited, seq)
+
+
+@handler("audit_export")
+async def begin_export(session: SystemSession, event: EventRow) -> None:
+    """Queue the job that makes the file."""
+    data = event.data
+    await defer(
+        session,
+        "audit.export",
+        organization_id=data["organization_id"],
+        export_id=data["export_id"],
+        attempt=1,
+    )
+
+
+@job("audit.export", queue="exports")
+async def export_entries(database: Database, *, organization_id: str, export_id: str, attempt: int) -> None:
+    """Make a file of entries; what fails is tried three times, and then said to have failed."""
+    try:
+        await make_file(database, UUID(organization_id), UUID(export_id))
+    except Exception as error:
+        log.warning("Audit export %s: try %s has failed", export_id, attempt, exc_info=True)
+        async with database.transaction() as session:
+            if attempt >= EXPORT_TRIES:
+                code = error.code if isinstance(error, AppError) else "internal_error"
+                await give_up_export(session, UUID(organization_id), UUID(export_id), code)
+                return
+            await defer(
+                session,
+                "audit.export",
+                at=clock.now() + EXPORT_PAUSE,
+                organization_id=organization_id,
+                export_id=export_id,
+                attempt=attempt + 1,
+            )
+
+
+@job("audit.close_exports", queue="maintenance", cron="7 * * * *")
+async def close_old_exports(database: Database) -> None:
+    """Hourly: files beyond their time go, and exports that nobody works on any more fail."""
+    closed = CLOSED_AT_ONCE
+    while closed == CLOSED_AT_ONCE:
+        async with database.transaction() as session:
+            closed = await close_exports(database, session, CLOSED_AT_ONCE)
 
 
 @job("audit.sweep", queue="default", cron="* * * * * */20")

@@ -142,6 +142,7 @@ class AuditExport(Identified, Timestamps, Owned, Base):
             postgresql_where=text("status IN ('queued', 'running')"),
         ),
         Index("audit_exports_expires_at", "expires_at", postgresql_where=text("status = 'ready'")),
+        Index("audit_exports_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
     )
 
     requested_by: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
@@ -149,7 +150,7 @@ class AuditExport(Identified, Timestamps, Owned, Base):
     filters: Mapped[dict[str, Any]] = mapped_column(JSONB)
     status: Mapped[str] = mapped_column(server_default="queued", default="queued")
     row_count: Mapped[int | None] = mapped_column(Integer)
-    file_id: Mapped[UUID | None]
+    file_id: Mapped[UUID | None] = mapped_column(ForeignKey("stored_files.id", ondelete="SET NULL"))
     error_code: Mapped[str | None]
     expires_at: Mapped[datetime | None]
 

@@ -1,12 +1,14 @@
 """The routes of the audit log."""
 
 from datetime import UTC
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.core.access import Principal, allow, public
 from app.core.errors import problems
+from app.core.file_answers import file_answer, file_success
 from app.core.limits import limited
 from app.core.paging import Page, PageQuery, Rows
 from app.core.permissions import Permission
@@ -14,6 +16,8 @@ from app.core.requests import StrictRoute
 from app.schemas.audit import (
     AuditAction,
     AuditEntry,
+    AuditExportCreate,
+    AuditExportRead,
     AuditQuery,
     CheckpointRead,
     PublicKeys,
@@ -22,12 +26,16 @@ from app.schemas.audit import (
 )
 from app.schemas.base import PathId
 from app.services.audit.catalog import AuditCatalog
+from app.services.audit.exporting import AuditExports
 from app.services.audit.reading import Audits, public_keys
+from app.services.files.serving import bytes_of, facts_of
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/audit-logs", tags=["audit"])
 
 Reader = Annotated[Principal, Depends(allow(Permission.audit_read, key=True))]
 Prover = Annotated[Principal, Depends(allow(Permission.audit_read))]
+Exporter = Annotated[Principal, Depends(allow(Permission.audit_export))]
+CertainExporter = Annotated[Principal, Depends(allow(Permission.audit_export, step_up=True))]
 Anybody = Annotated[Principal | None, Depends(public("whoever holds a checkpoint may prove it"))]
 
 PAGED = ["page_too_deep", "cursor_invalid"]
@@ -79,6 +87,62 @@ async def list_audit_checkpoints(
 async def list_audit_keys(_: Anybody) -> PublicKeys:
     """Get the public keys that checkpoints are proved by."""
     return public_keys()
+
+
+@router.post(
+    "/exports",
+    status_code=202,
+    responses=problems(
+        {
+            401: ["step_up_required"],
+            402: ["feature_not_in_plan"],
+            409: ["export_running"],
+            422: ["range_not_valid", "range_too_large"],
+            429: ["rate_limited"],
+        }
+    ),
+)
+async def create_audit_export(
+    _: CertainExporter, exports: AuditExports, body: AuditExportCreate, response: Response
+) -> AuditExportRead:
+    """Ask for a file of entries.
+
+    As `jsonl`, a ZIP with one entry per line, everything that its proof takes, and a program that proves it;
+    or as `csv` for spreadsheets. A mail says when it is ready. One is made at a time; it is kept for 7 days.
+    """
+    export = await exports.create(body)
+    response.headers["Location"] = f"/api/audit-logs/exports/{export.id}"
+    return export
+
+
+@router.get("/exports", response_model=Page[AuditExportRead], responses=problems({422: PAGED}))
+async def list_audit_exports(
+    _: Exporter, exports: AuditExports, query: Annotated[PageQuery, Query()]
+) -> Rows[AuditExportRead]:
+    """List the files that were asked for, newest first."""
+    return await exports.list(query)
+
+
+@router.get("/exports/{export_id}")
+async def get_audit_export(_: Exporter, exports: AuditExports, export_id: PathId) -> AuditExportRead:
+    """Get the state of a file of entries."""
+    return await exports.get(export_id)
+
+
+@router.get(
+    "/exports/{export_id}/download",
+    response_class=Response,
+    responses={
+        **problems({409: ["export_not_ready"], 410: ["export_expired"]}),
+        **file_success("application/zip", "text/csv"),
+    },
+)
+async def download_audit_export(
+    _: Exporter, exports: AuditExports, export_id: PathId, request: Request
+) -> Response:
+    """Download a file of entries."""
+    file = await exports.file(export_id)
+    return await file_answer(request, facts_of(file, cache_control="no-store"), partial(bytes_of, file))
 
 
 @router.get("/{entry_id}")

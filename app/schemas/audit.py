@@ -13,13 +13,9 @@ ActorKind = Literal["user", "api_key", "scim", "staff", "stripe", "customer", "a
 
 Action = Annotated[
     str,
-    Field(
-        max_length=64,
-        pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?$",
-        description="An action such as `team.member_removed`, or all of a kind: `team.*`.",
-        examples=["team.*"],
-    ),
+    Field(max_length=64, pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*(\.\*)?$", examples=["team.*"]),
 ]
+ACTION = "An action such as `team.member_removed`, or all of a kind: `team.*`."
 From = Annotated[Timestamp | None, Field(description="Not before this moment.")]
 To = Annotated[Timestamp | None, Field(description="Before this moment.")]
 
@@ -27,7 +23,7 @@ To = Annotated[Timestamp | None, Field(description="Before this moment.")]
 class AuditQuery(PageQuery):
     """Which entries; the order is the chain's own, newest first."""
 
-    action: Action | None = None
+    action: Action | None = Field(None, description=ACTION)
     actor_id: UUID | None = Field(None, description="The person or the key that acted.")
     actor_kind: ActorKind | None = Field(None, description="What kind of actor.")
     target_type: Text | None = Field(None, max_length=64, description="The kind of thing it was about.")
@@ -175,7 +171,7 @@ class AuditExportCreate(Input):
     format: Literal["jsonl", "csv"] = Field(examples=["jsonl"])
     since: Timestamp = Field(alias="from", examples=["2026-01-01T00:00:00Z"])
     until: Timestamp = Field(alias="to", examples=["2026-02-01T00:00:00Z"])
-    action: Action | None = None
+    action: Action | None = Field(None, description=ACTION)
     actor_id: UUID | None = None
     outcome: Outcome | None = None
 
@@ -199,7 +195,7 @@ class ActivityQuery(PageQuery):
     """Which acts on the organisation and its team."""
 
     actor_id: UUID | None = Field(None, description="Who acted.")
-    action: Action | None = None
+    action: Action | None = Field(None, description=ACTION)
 
 
 class ActivityTarget(Output):
@@ -223,7 +219,7 @@ class Activity(Output):
 class SecurityLogQuery(PageQuery):
     """Which of the caller's own entries."""
 
-    action: Action | None = None
+    action: Action | None = Field(None, description=ACTION)
 
 
 class SecurityLogEntry(Output):

@@ -7,6 +7,7 @@ from typing import Any
 from app.core.database import SystemSession
 from app.models.team import Organization
 from tests.factories.accounts import make_member, make_session
+from tests.factories.audit import make_export
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -81,11 +82,16 @@ async def _user(_db: SystemSession, owner: Persona, _made: Made) -> Any:
     return SimpleNamespace(id=owner.user_id)
 
 
+async def _export(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_export(db, owner=owner)
+
+
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "api_key_id": _api_key,
     "discount_id": _discount,
     "entry_id": _entry,
     "event_id": _event,
+    "export_id": _export,
     "identity_id": _identity,
     "invitation_id": _invitation,
     "member_id": _member,

@@ -20,11 +20,18 @@ from tests.invariants.source import sources
 TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
 
 TYPES = {
+    "access.denied",
     "api_key.created",
     "api_key.expiring",
     "api_key.revoked",
     "api_key.rotated",
     "api_key.updated",
+    "audit.checkpoint_signed",
+    "audit.export_requested",
+    "audit.exported",
+    "audit.pruned",
+    "audit.read",
+    "audit.verified",
     "auth.backup_code_used",
     "auth.confirmation_requested",
     "auth.confirmation_resend_requested",

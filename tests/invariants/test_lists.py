@@ -18,6 +18,7 @@ from app.models.products import StockMovement
 from app.models.team import Organization
 from app.services.audit.checkpoints import sign_head
 from tests.factories.accounts import make_member, make_organization, make_session
+from tests.factories.audit import make_export
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -111,6 +112,10 @@ async def _audit_actions(_db: SystemSession, _owner: Persona, _ids: dict[str, An
     declare_event(f"test.happened_{len(REGISTRY)}").audit = AuditSpec()
 
 
+async def _audit_exports(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_export(db, owner=owner)
+
+
 async def _checkpoints(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_entry(db, owner.organization_id, actor=owner)
     await sign_head(db, owner.organization_id)
@@ -141,6 +146,7 @@ MAKERS: dict[str, Maker] = {
     "GET /api/audit-logs": _audit_entries,
     "GET /api/audit-logs/catalog": _audit_actions,
     "GET /api/audit-logs/checkpoints": _checkpoints,
+    "GET /api/audit-logs/exports": _audit_exports,
     "GET /api/events": _events,
     "GET /api/events/types": _event_types,
     "GET /api/integrations/api-keys": _api_keys,

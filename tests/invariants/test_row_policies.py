@@ -12,6 +12,7 @@ POLICIES = (Owned, Personal, Shared, Reference)
 
 SWEEPS = {
     "audit_exports_expires_at": "The sweep of files that have expired looks at every organisation.",
+    "audit_exports_file_id": "The rows of a file that goes.",
     "audit_logs_subject": "A person's own entries, in every organisation.",
     "audit_logs_targets": "A GIN index; the organisation is another condition.",
     "api_keys_created_by": "The keys of a person who goes, in every organisation.",

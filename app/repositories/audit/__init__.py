@@ -1,6 +1,7 @@
 """Questions to the tables of the audit log."""
 
 from app.repositories.audit.chain import ChainRepository, InboxRepository, chains, grown_chains
+from app.repositories.audit.exports import ExportedEntries, ExportRepository, Extent
 from app.repositories.audit.people import NamedPerson, PeopleOfEventsRepository
 from app.repositories.audit.reading import EntryFilter, EntryRepository, OwnEntriesRepository
 from app.repositories.audit.subject_keys import SubjectKeyRepository
@@ -9,6 +10,9 @@ __all__ = [
     "ChainRepository",
     "EntryFilter",
     "EntryRepository",
+    "ExportRepository",
+    "ExportedEntries",
+    "Extent",
     "InboxRepository",
     "NamedPerson",
     "OwnEntriesRepository",

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
+
 from app.core.audit import base64_text
 from app.models.audit import AuditLog
 from app.schemas.audit import AuditActor, AuditContext, AuditEntry, AuditTarget
@@ -13,7 +15,7 @@ PEOPLE = frozenset({"user", "member", "invitation"})
 """Kinds of targets that are the person concerned, and bear their name."""
 
 
-def subjects_of(entries: Iterable[AuditLog]) -> set[UUID]:
+def subjects_of(entries: Iterable[AuditLog | Row[Any]]) -> set[UUID]:
     """Everybody whose data stand in these entries."""
     return {UUID(part["subject"]) for entry in entries for part in entry.personal}
 
