@@ -7,10 +7,10 @@ from fastapi import Depends
 from app.core import clock
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
-from app.repositories.integrations import ApiKeyRepository
 from app.repositories.team import RoleRepository, TeamRepository
 from app.schemas.team.permissions import Gauge, TeamLimits
 from app.services.billing.entitlements import entitlements
+from app.services.integrations import count_live_keys
 from app.services.team.desk import active_organization
 from app.services.team.roles import CUSTOM_ROLES, MAX_CUSTOM_ROLES
 
@@ -28,7 +28,7 @@ class LimitService:
         plan = await entitlements(self.session, organization_id)
         now = clock.now()
         used, pending = await TeamRepository(self.session).count_seats(organization_id, now)
-        keys = await ApiKeyRepository(self.session).count_live(organization_id, now)
+        keys = await count_live_keys(self.session, organization_id)
         roles = await RoleRepository(self.session).count(organization_id)
         return TeamLimits(
             plan=plan.plan,
