@@ -17,7 +17,7 @@ from app.models.settings import EmailChange
 from app.models.team import Organization
 from app.services.settings.email_change import expire_changes
 from tests.factories.accounts import access_token_of, make_session, make_user
-from tests.support.accounts import OTHER_PASSWORD, PASSWORD, events, sign_in
+from tests.support.accounts import OTHER_PASSWORD, PASSWORD, bearer, events, sign_in
 from tests.support.links import (
     forgot,
     give_factor,
@@ -126,6 +126,17 @@ async def test_change_when_it_is_asked_for_and_proved(
     assert await states(db) == ["confirmed"]
     ended = select(UserSession.id, UserSession.revoked_reason).where(UserSession.revoked_at.is_not(None))
     assert (await db.execute(ended)).all() == [(other.id, "email_changed")]
+
+
+async def test_session_when_it_was_replaced_before_the_proof(
+    client: AsyncClient, db: SystemSession, database: Database, user: User, headers: dict[str, str]
+) -> None:
+    token = await change_token(client, database, headers)
+    body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    replaced = await client.post("/api/settings/password", json=body, headers=headers)
+    assert (await confirm(client, token)).status_code == 200
+    me = await client.get("/api/auth/me", headers=bearer(replaced.json()["session"]))
+    assert me.json()["user"]["email"] == NEW
 
 
 async def test_token_when_it_is_used_twice(

@@ -72,6 +72,16 @@ async def end_sessions(
     return len(ended)
 
 
+async def successor_of(session: SystemSession, session_id: UUID) -> UUID:
+    """The session that has taken a session's place since, as after a change of the password; else itself."""
+    sessions = SessionRepository(session)
+    row = await sessions.get(session_id)
+    while row is not None and row.replaced_by is not None:
+        session_id = row.replaced_by
+        row = await sessions.get(session_id)
+    return session_id
+
+
 async def void_tokens(
     session: SystemSession, user_id: UUID, now: datetime, *, only: Sequence[str] | None = None
 ) -> None:

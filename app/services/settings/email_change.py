@@ -31,6 +31,7 @@ from app.services.auth.accounts import (
     locked_person,
     move_address,
     strip_since,
+    successor_of,
     use_token,
     void_tokens,
 )
@@ -136,8 +137,8 @@ class EmailProofService:
         change.status = "confirmed"
         change.confirmed_at = now
         change.undo_until = now + timedelta(seconds=get_settings().email_undo_seconds)
-        reason = "email_changed"
-        await end_sessions(self.session, user.id, reason=reason, now=now, all_but=change.session_id)
+        asking = await successor_of(self.session, change.session_id)
+        await end_sessions(self.session, user.id, reason="email_changed", now=now, all_but=asking)
         await void_tokens(self.session, user.id, now)
         # The owner of the token is the change: a later change must not void the undoing of this one.
         undo_id = await issue(
