@@ -13,6 +13,7 @@ from app.core import clock
 from app.core.database import Database, SystemSession
 from app.jobs.organizations import purge_organizations
 from app.models.auth import User, UserSession
+from app.models.base import Base, Owned, OwnedKept
 from app.models.billing import DocumentCounter, PlanGrant
 from app.models.orders import Order
 from app.models.products import Product, StockMovement
@@ -24,6 +25,7 @@ from tests.factories.orders import place_order
 from tests.factories.products import make_product
 from tests.factories.roles import give_role, make_role
 from tests.factories.second_factor import make_factor
+from tests.invariants.rows import plant
 from tests.support.accounts import events
 from tests.support.events import handle_events
 from tests.support.personas import Persona, make_colleague
@@ -370,3 +372,30 @@ async def test_purge_when_the_time_is_over(
         str(organization.id)
     ]
     assert (await restore(client, alice, organization.id)).status_code == 404
+
+
+async def test_purge_when_every_table_has_a_row(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona
+) -> None:
+    """A table of an organisation is emptied by its purge, unless the law keeps it."""
+    organization, owner = await house_of(db, alice)
+    await delete(client, owner, organization.slug)
+    owned = [one.class_ for one in Base.registry.mappers if issubclass(one.class_, Owned)]
+    for model in owned:
+        await plant(db, model, owner)
+    await db.execute(
+        update(Organization)
+        .where(Organization.id == organization.id)
+        .values(purge_after=clock.now() - timedelta(seconds=1))
+    )
+    await db.commit()
+    await purge_organizations(database)
+    left = {
+        model.__tablename__
+        for model in owned
+        if await db.scalar(
+            select(func.count()).select_from(model).where(model.organization_id == organization.id)
+        )
+    }
+    assert left == {model.__tablename__ for model in owned if issubclass(model, OwnedKept)}
+    assert "document_counters" in left
