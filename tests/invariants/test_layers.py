@@ -43,9 +43,7 @@ ALLOWED = {
 }
 """Files that reach past their neighbour, and why."""
 
-OTHER_REPOSITORIES: dict[str, str] = {
-    "app/services/team/limits.py": "It shows what is used of every limit, whichever area counts it.",
-}
+OTHER_REPOSITORIES: dict[str, str] = {}
 """Services that ask another area's repository, and why."""
 
 
