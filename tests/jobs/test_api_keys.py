@@ -28,8 +28,9 @@ async def test_keys_when_their_end_comes_near(db: SystemSession, database: Datab
     soon = now + timedelta(hours=1)
     await make_api_key_row(db, owner=alice, name="off", expires_at=soon, is_active=False)
     await make_api_key_row(db, owner=alice, name="replaced", expires_at=soon, grace_until=soon)
-    revoked = {"revoked_at": now, "revoke_reason": "manual"}
-    await make_api_key_row(db, owner=alice, name="revoked", expires_at=soon, **revoked)
+    revoked, _ = await make_api_key_row(db, owner=alice, name="revoked", expires_at=soon)
+    revoked.revoked_at, revoked.revoke_reason = now, "manual"
+    await db.commit()
     await tell_of_expiring_keys(database)
     assert sorted(await told(db)) == [("fortnight", 14), ("tomorrow", 1), ("week", 7)]
     await tell_of_expiring_keys(database)

@@ -132,7 +132,7 @@ async def test_stream_when_its_key_gets_other_scopes(
 async def test_stream_when_the_role_of_the_keys_creator_changes(
     http: AsyncClient, database: Database, alice: Persona, bob: Persona, made: Any, ordered: Any
 ) -> None:
-    organization = {"organization_id": alice.organization_id}
+    organization: dict[str, Any] = {"organization_id": alice.organization_id}
     here = (TeamMember.user_id == bob.user_id) & (TeamMember.organization_id == alice.organization_id)
     async with following(http, made[1]) as stream, following(http, alice.headers) as hers:
         async with database.transaction() as session:
