@@ -399,3 +399,11 @@ async def test_mail_when_the_link_was_used_before_it_was_written(
     await ask_link(client, EMAIL, CHALLENGE)
     assert len(await mailed(client, database, EMAIL)) == 1
     assert (await mail_of(client, database, EMAIL, "magic_link"))["locale"] == "fr"
+
+
+async def test_sandbox_when_a_link_was_mailed(client: AsyncClient, database: Database, user: User) -> None:
+    link = await magic_link(client, database, EMAIL, redirect_to="/orders")
+    page = await client.get("/sandbox/mail", params={"to": EMAIL})
+    assert page.status_code == 200
+    assert link.token in page.text
+    assert link.code in page.text
