@@ -1,4 +1,4 @@
-"""Tables of the area billing."""
+"""The tables of plans, of grants and of numbered series."""
 
 from datetime import datetime
 
