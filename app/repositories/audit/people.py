@@ -8,6 +8,7 @@ from sqlalchemy import and_, or_, select
 
 from app.core.database import ScopedSession
 from app.models.auth import User
+from app.models.integrations import ApiKey
 from app.models.settings import Profile
 from app.models.team import Organization, TeamMember
 
@@ -16,7 +17,7 @@ class NamedPerson(NamedTuple):
     """How a person is shown."""
 
     name: str | None
-    email: str
+    email: str | None
 
 
 class PeopleOfEventsRepository:
@@ -35,6 +36,13 @@ class PeopleOfEventsRepository:
             .where(User.id.in_(user_ids), User.status != "erased")
         )
         return {row[0]: NamedPerson(row[1], row[2]) for row in await self.session.execute(statement)}
+
+    async def key_name(self, organization_id: UUID, key_id: UUID) -> str | None:
+        """How an API key is called."""
+        name: str | None = await self.session.scalar(
+            select(ApiKey.name).where(ApiKey.organization_id == organization_id, ApiKey.id == key_id)
+        )
+        return name
 
     async def owner_of(self, organization_id: UUID) -> tuple[UUID | None, str | None]:
         """Who owns an organisation and how it is called; nothing for one that is gone."""

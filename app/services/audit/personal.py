@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.core.audit import base64_text
-from app.core.crypto import key_ring, seal, unseal
+from app.core.crypto import SealBroken, key_ring, seal, unseal
 from app.core.database import ScopedSession, SystemSession
 from app.repositories.audit import SubjectKeyRepository
+
+logger = structlog.get_logger(__name__)
 
 NONCE_BYTES = 12
 KEY_BYTES = 32
@@ -35,9 +38,17 @@ async def seal_parts(
 
 
 async def open_keys(session: ScopedSession, subjects: Collection[UUID]) -> Keys:
-    """The keys of those people whose key is there; one statement."""
-    sealed = await SubjectKeyRepository(session).live(subjects)
-    return {subject: unseal(key_ring(), key, context=_context(subject)) for subject, key in sealed.items()}
+    """The keys of those people whose key is there; one statement.
+
+    A key that was sealed by a root key which is no longer in the ring counts as not there.
+    """
+    opened: dict[UUID, bytes] = {}
+    for subject, key in (await SubjectKeyRepository(session).live(subjects)).items():
+        try:
+            opened[subject] = unseal(key_ring(), key, context=_context(subject))
+        except SealBroken:
+            logger.error("subject_key_unreadable", subject_id=str(subject))
+    return opened
 
 
 def open_part(keys: Keys, event_id: UUID, part: Mapping[str, str]) -> dict[str, Any] | None:

@@ -57,7 +57,9 @@ async def record(session: SystemSession, event: Happened) -> UUID:
     subject_id = _id(data, spec.subject) or acting_user
     people = PeopleOfEventsRepository(session)
     chain = await _chain(people, event, subject_id)
-    named = await people.named({person for person in (acting_user, subject_id) if person is not None})
+    named = dict(await people.named({person for person in (acting_user, subject_id) if person is not None}))
+    if actor_kind == "api_key" and actor_id is not None:
+        named[actor_id] = NamedPerson(await people.key_name(chain, actor_id), None)
     parts = _parts(spec, private, actor_id, subject_id, named)
     session_id = event.session_id or _id(data, "session_id")
     await InboxRepository(session).add(
