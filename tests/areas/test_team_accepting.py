@@ -260,6 +260,8 @@ async def test_accept_when_the_organization_is_deleted(
     token = await token_of(db, invitation.id)
     assert refusal(await accept(client, charlie, token)) == (410, "invitation_revoked")
     assert refusal(await look(client, token)) == (410, "invitation_revoked")
+    assert refusal(await decline(client, token)) == (410, "invitation_revoked")
+    assert refusal(await decline_mine(client, charlie, invitation.id)) == (410, "invitation_revoked")
     assert await mine(client, charlie) == []
 
 

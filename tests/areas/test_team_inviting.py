@@ -393,7 +393,8 @@ async def test_cancel_when_the_id_stands_in_the_query(
     where = {"id": str(invitation.id)}
     foreign = await client.delete("/api/team/invitations", params=where, headers=charlie.headers)
     assert foreign.status_code == 404
-    for wrong in ({}, {"id": "x"}, {"id": str(invitation.id), "more": 1}):
+    wrongs: list[dict[str, str]] = [{}, {"id": "x"}, {"id": str(invitation.id), "more": "1"}]
+    for wrong in wrongs:
         bad = await client.delete("/api/team/invitations", params=wrong, headers=alice.headers)
         assert bad.status_code == 422
     answer = await client.delete("/api/team/invitations", params=where, headers=alice.headers)

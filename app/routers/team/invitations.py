@@ -138,7 +138,11 @@ async def accept_my_invitation(
     return await accepting.accept_mine(invitation_id, switch=body is None or body.switch)
 
 
-@router.post("/invitations/mine/{invitation_id}/decline", status_code=204)
+@router.post(
+    "/invitations/mine/{invitation_id}/decline",
+    status_code=204,
+    responses=problems({410: ["invitation_revoked"]}),
+)
 async def decline_my_invitation(_: SignedIn, accepting: Accepting, invitation_id: PathId) -> None:
     """Decline an invitation to one's own address.
 
@@ -181,7 +185,7 @@ async def accept_invitation(_: SignedIn, accepting: Accepting, body: AcceptInvit
     "/invitations/decline",
     status_code=204,
     dependencies=[TOKEN_LIMIT],
-    responses=problems({400: ["token_invalid"], 410: TOKEN_GONE}),
+    responses=problems({400: ["token_invalid"], 410: [*TOKEN_GONE, "invitation_revoked"]}),
 )
 async def decline_invitation(_: Holder, holding: Holding, body: InvitationProof) -> None:
     """Decline an invitation by the token of its mail.

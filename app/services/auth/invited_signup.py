@@ -83,6 +83,7 @@ class InvitedSignUpService:
 
     async def _account(self, body: SignUp, address: MailAddress, hashed: str, now: datetime) -> User:
         """The account of the address, confirmed, with nothing of an earlier sign-up that was not."""
+        # The personal organisation is called after the company; the profile is written below as it was sent.
         user = await found_account(
             self.session,
             address,

@@ -70,6 +70,7 @@ class TransferService:
         standing = await self.team.standing(organization.id, member_id=body.member_id)
         if standing is None:
             raise NotFound(detail="There is no such member.")
+        people = await self._people(self.user_id, standing.member.user_id)
         owner, target = await self._both(organization.id, self.user_id, standing.member.user_id)
         if owner is None or owner.role != "owner":
             raise Forbidden(
@@ -82,7 +83,6 @@ class TransferService:
             raise Invalid(
                 "target_is_owner", detail, errors=[FieldError("/member_id", "target_is_owner", detail)]
             )
-        people = {user.id: user for user in await self.transfers.lock_people([target.user_id])}
         await refuse_ineligible(self.session, organization, target, people[target.user_id])
         await expire_late(self.session, organization.id, now)
         if await self.transfers.pending(organization.id) is not None:
@@ -111,10 +111,10 @@ class TransferService:
         organization = await self._enter()
         await self._refuse_blocked(organization.id, now)
         transfer = await self._offer_to_me(organization.id, now)
+        people = await self._people(transfer.from_user_id, self.user_id)
         owner, target = await self._both(organization.id, transfer.from_user_id, self.user_id)
         if owner is None or owner.role != "owner" or target is None:
             raise NotFound(detail=NONE_OPEN)
-        people = {user.id: user for user in await self.transfers.lock_people([owner.user_id, target.user_id])}
         await refuse_ineligible(self.session, organization, target, people[target.user_id])
         await refuse_if_owns_most(self.session, people[target.user_id])
         was_personal = organization.kind == "personal"
@@ -151,6 +151,10 @@ class TransferService:
         if found is None:
             raise NotFound(detail=NONE_OPEN)
         return found
+
+    async def _people(self, *ids: UUID) -> dict[UUID, User]:
+        """These people, locked after the organisation and before its members, as everywhere."""
+        return {user.id: user for user in await self.transfers.lock_people(list(set(ids)))}
 
     async def _both(
         self, organization_id: UUID, owner_id: UUID, target_id: UUID
