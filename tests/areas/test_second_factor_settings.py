@@ -17,7 +17,7 @@ from app.models.auth import MfaBackupCode, MfaFactor, SignInThrottle, User, User
 from app.models.notifications import Email
 from app.models.team import Organization, TeamMember
 from app.services.auth.second_factor.totp import step_of
-from app.services.auth.two_factor.pruning import prune_second_factors
+from app.services.auth.two_factor.pruning import prune_failures, prune_second_factors
 from tests.factories.accounts import (
     access_token_of,
     make_member,
@@ -521,3 +521,14 @@ async def test_pruning_when_nobody_finished(
     assert tuple((await db.execute(count)).one()) == (1, 1)
     await prune_second_factors(database, clock.now() + timedelta(hours=24, minutes=6))
     assert tuple((await db.execute(count)).one()) == (0, 1)
+
+
+async def test_failures_when_they_are_a_day_old(
+    client: AsyncClient, db: SystemSession, database: Database
+) -> None:
+    now = clock.now()
+    for key, failures, age in ((b"old", 9, 25), (b"fresh", 9, 23), (b"for good", 100, 25)):
+        db.add(SignInThrottle(key=key, failed_count=failures, last_failed_at=now - timedelta(hours=age)))
+    await db.commit()
+    await prune_failures(database, now)
+    assert set((await db.execute(select(SignInThrottle.key))).scalars()) == {b"fresh", b"for good"}

@@ -91,13 +91,13 @@ class FactorRepository(Repository[MfaFactor]):
         await self.session.execute(delete(MfaFactor).where(MfaFactor.user_id == user_id))
         await self.session.execute(delete(MfaBackupCode).where(MfaBackupCode.user_id == user_id))
 
-    async def prune_pending(self, made_before: datetime) -> int:
+    async def prune_pending(self, made_before: datetime) -> None:
         """Delete factors whose first code never came."""
-        statement = delete(MfaFactor).where(
-            MfaFactor.status == "pending", MfaFactor.created_at <= made_before
+        await self.session.execute(
+            delete(MfaFactor)
+            .where(MfaFactor.status == "pending", MfaFactor.created_at <= made_before)
+            .execution_options(synchronize_session=False)
         )
-        deleted: int = (await self.session.execute(statement)).rowcount  # type: ignore[attr-defined]
-        return deleted
 
     async def _changed(self, *conditions: Any, **values: Any) -> bool:
         statement = update(MfaFactor).where(*conditions).values(**values).returning(MfaFactor.id)
@@ -192,10 +192,13 @@ class ChallengeRepository(Repository[MfaChallenge]):
     async def prune(self, expired_before: datetime, *, limit: int) -> int:
         """Delete challenges that expired before this moment; how many there were."""
         old = select(MfaChallenge.id).where(MfaChallenge.expires_at < expired_before).limit(limit)
-        statement = delete(MfaChallenge).where(MfaChallenge.id.in_(old))
-        statement = statement.execution_options(synchronize_session=False)
-        deleted: int = (await self.session.execute(statement)).rowcount  # type: ignore[attr-defined]
-        return deleted
+        gone = await self.session.execute(
+            delete(MfaChallenge)
+            .where(MfaChallenge.id.in_(old))
+            .returning(MfaChallenge.id)
+            .execution_options(synchronize_session=False)
+        )
+        return len(gone.scalars().all())
 
 
 class DemandRepository(Repository[User]):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, case, delete, null
+from sqlalchemy import and_, case, delete, null, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models.auth import SignInThrottle
@@ -69,3 +69,16 @@ class ThrottleRepository(Repository[SignInThrottle]):
     async def clear_all(self, keys: Sequence[bytes]) -> None:
         """Forget the failures of these keys."""
         await self.session.execute(delete(SignInThrottle).where(SignInThrottle.key.in_(keys)))
+
+    async def prune(self, *, before: datetime, kept_from: int, limit: int) -> int:
+        """Delete counters below `kept_from` whose last failure is older, at most `limit`; how many."""
+        old = select(SignInThrottle.key).where(
+            SignInThrottle.last_failed_at < before, SignInThrottle.failed_count < kept_from
+        )
+        gone = await self.session.execute(
+            delete(SignInThrottle)
+            .where(SignInThrottle.key.in_(old.limit(limit)))
+            .returning(SignInThrottle.key)
+            .execution_options(synchronize_session=False)
+        )
+        return len(gone.scalars().all())
