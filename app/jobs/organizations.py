@@ -34,8 +34,8 @@ async def purge_organizations(database: Database) -> None:
         raise ExceptionGroup(f"{len(errors)} organisations could not be purged", errors)
 
 
-@job("organizations.copy_activity", queue="maintenance", cron="*/10 * * * *")
-async def copy_activity(database: Database) -> None:
+@job("organizations.note_activity", queue="maintenance", cron="*/10 * * * *")
+async def note_activity(database: Database) -> None:
     """Every ten minutes: say of each member when they were last active."""
-    async with database.transaction(principal=Principal(kind="system", name="copy_activity")) as session:
-        await purging.copy_activity(session, await session.now() - LOOKING_BACK)
+    async with database.transaction(principal=Principal(kind="system", name="note_activity")) as session:
+        await purging.note_activity(session, await session.now() - LOOKING_BACK)

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from app.core import clock
 from app.core.database import Database, SystemSession
 from app.core.ids import uuid7
-from app.jobs.organizations import copy_activity
+from app.jobs.organizations import note_activity
 from app.models.auth import User, UserSession
 from app.models.integrations import ApiKey
 from app.models.settings import Profile
@@ -395,7 +395,7 @@ async def test_activity_when_the_schedule_copies_it(
         update(UserSession).where(UserSession.id == bob.session_id).values(last_activity_at=moment)
     )
     await db.commit()
-    await copy_activity(database)
-    await copy_activity(database)
+    await note_activity(database)
+    await note_activity(database)
     found = (await team_list(client, alice, q="bob"))["items"][0]
     assert found["last_active_at"] == moment.isoformat().replace("+00:00", "Z")

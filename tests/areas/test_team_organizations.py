@@ -119,7 +119,8 @@ async def test_organization_when_its_body_is_not_valid(client: AsyncClient, alic
         {"name": "a", "kind": "team"},
     ):
         assert (await create(client, alice, **body)).status_code == 422
-    for body in ({}, {"version": 1}, {"name": None}, {"slug": None}, {"kind": "team"}):
+    changes: list[dict[str, Any]] = [{}, {"version": 1}, {"name": None}, {"slug": None}, {"kind": "team"}]
+    for body in changes:
         assert (await patch(client, alice, **body)).status_code == 422
 
 
@@ -380,7 +381,7 @@ async def test_purge_when_every_table_has_a_row(
     """A table of an organisation is emptied by its purge, unless the law keeps it."""
     organization, owner = await house_of(db, alice)
     await delete(client, owner, organization.slug)
-    owned = [one.class_ for one in Base.registry.mappers if issubclass(one.class_, Owned)]
+    owned: list[type[Any]] = [one.class_ for one in Base.registry.mappers if issubclass(one.class_, Owned)]
     for model in owned:
         await plant(db, model, owner)
     await db.execute(
@@ -397,5 +398,6 @@ async def test_purge_when_every_table_has_a_row(
             select(func.count()).select_from(model).where(model.organization_id == organization.id)
         )
     }
-    assert left == {model.__tablename__ for model in owned if issubclass(model, OwnedKept)}
+    kept: list[type[Any]] = [model for model in owned if issubclass(model, OwnedKept)]
+    assert left == {model.__tablename__ for model in kept}
     assert "document_counters" in left

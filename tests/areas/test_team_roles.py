@@ -296,6 +296,7 @@ async def test_limits_when_seats_roles_and_keys_are_taken(
     assert free["limits"]["team_members"] == {"limit": 5, "used": 2, "pending": 1}
     assert free["limits"]["custom_roles"] == {"limit": 0, "used": 0, "pending": None}
     assert free["limits"]["api_keys"] == {"limit": 2, "used": 0, "pending": None}
+    assert free["limits"]["storage_bytes"] == {"limit": 500_000_000, "used": 0, "pending": None}
     await grant_plan(db, alice.organization_id, "enterprise")
     await make_role(db, alice.organization_id)
     await make_api_key_row(db, owner=alice)

@@ -177,7 +177,7 @@ class TeamRepository(Repository[TeamMember]):
             .execution_options(synchronize_session=False)
         )
 
-    async def copy_activity(self, since: datetime) -> None:
+    async def note_activity(self, since: datetime) -> None:
         """Write the latest activity of every session since then into its membership."""
         latest = (
             select(

@@ -29,6 +29,7 @@ class LimitService:
         now = clock.now()
         used, pending = await TeamRepository(self.session).count_seats(organization_id, now)
         keys = await count_live_keys(self.session, organization_id)
+        usage = await UsageRepository(self.session).one(StorageUsage.organization_id == organization_id)
         roles = await RoleRepository(self.session).count(organization_id)
         return TeamLimits(
             plan=plan.plan,
@@ -38,6 +39,9 @@ class LimitService:
                     limit=MAX_CUSTOM_ROLES if CUSTOM_ROLES in plan.features else 0, used=roles
                 ),
                 "api_keys": Gauge(limit=plan.limits.get("api_keys"), used=keys),
+                "storage_bytes": Gauge(
+                    limit=plan.limits.get("storage_bytes"), used=usage.bytes_used if usage else 0
+                ),
             },
             features=sorted(plan.features),
         )

@@ -27,6 +27,6 @@ async def purge(session: SystemSession, organization_id: UUID, now: datetime) ->
     return True
 
 
-async def copy_activity(session: SystemSession, since: datetime) -> None:
+async def note_activity(session: SystemSession, since: datetime) -> None:
     """Write into memberships when their people were last active, as far as sessions moved since then."""
-    await TeamRepository(session).copy_activity(since)
+    await TeamRepository(session).note_activity(since)
