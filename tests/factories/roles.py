@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
+from app.core import clock
 from app.core.database import SystemSession
 from app.core.ids import uuid7
 from app.models.team import TeamMember, TeamRole
@@ -23,6 +24,7 @@ async def make_role(
         key=key or f"role-{secrets.token_hex(6)}",
         name="Craft",
         permissions=list(permissions),
+        created_at=clock.now(),  # Not when the test's transaction began.
     )
     db.add(role)
     await db.commit()

@@ -7,6 +7,8 @@ from fastapi import Depends
 from app.core import clock
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
+from app.models.files import StorageUsage
+from app.repositories.files import UsageRepository
 from app.repositories.team import RoleRepository, TeamRepository
 from app.schemas.team.permissions import Gauge, TeamLimits
 from app.services.billing.entitlements import entitlements
