@@ -5,10 +5,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from httpx import AsyncClient, Response
+from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import func, select
 
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession, create_engine
+from app.core.limits import Limiter
+from app.main import create_app
 from app.models.team import Organization, TeamMember, TeamRole
 from tests.factories.accounts import access_token_of, make_session
 from tests.factories.billing import grant_plan
@@ -146,3 +148,27 @@ async def test_organization_when_it_is_deleted_while_its_team_changes(
     assert answers[0].status_code == 204
     assert {answer.status_code for answer in answers[1:]} <= {200, 404}
     assert (await client.get(path, headers=headers)).status_code == 404
+
+
+async def test_rights_when_another_process_takes_them(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona
+) -> None:
+    """An application with a pool of its own, as of another process, knows of it with the next request."""
+    other = create_app()
+    other.state.database = Database(create_engine(database.engine.url, pool_size=2))
+    other.state.limiter = Limiter(None)
+    colleague = await make_colleague(db, alice, "colleague", role="designer")
+    path = f"/api/team/members/{await member_id(db, colleague)}"
+    there = {**colleague.headers, "X-Organization-Id": str(alice.organization_id)}
+    body = {"name": "Bag", "price": 100}
+    transport = ASGITransport(app=other)
+    async with AsyncClient(transport=transport, base_url="http://api.luneo.test") as elsewhere:
+        found = [(await elsewhere.post("/api/products", headers=there, json=body)).status_code]
+        for change in ({"role": "viewer"}, {"status": "suspended"}, {"status": "active"}):
+            assert (await client.patch(path, headers=alice.headers, json=change)).status_code == 200
+            found.append((await elsewhere.get("/api/products", headers=there)).status_code)
+            found.append((await elsewhere.post("/api/products", headers=there, json=body)).status_code)
+        assert (await client.delete(path, headers=alice.headers)).status_code == 204
+        found.append((await elsewhere.get("/api/products", headers=there)).status_code)
+    await other.state.database.dispose()
+    assert found == [201, 200, 403, 403, 403, 200, 403, 404]
