@@ -57,12 +57,11 @@ async def run_isolated(
         try:
             async with asyncio.timeout(cpu_seconds + GRACE_SECONDS):
                 output = await _talk(process, json.dumps(arguments).encode())
-                status = await process.wait()
+                status = await process.wait() if len(output) <= MAX_REPORT else None
         except TimeoutError:
             raise _failed(task, "it took too long") from None
         finally:
-            _end(process)
-            await process.wait()
+            await _end(process)
     if status != 0 or len(output) > MAX_REPORT:
         raise _failed(task, f"it ended with {status} after {len(output)} bytes")
     try:
@@ -88,11 +87,19 @@ async def _talk(process: asyncio.subprocess.Process, sent: bytes) -> bytes:
     return output
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
     """Kill the child and whatever it has started; it has a group of its own."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    # Nobody is told of its end before its pipe is empty.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_SECONDS):
+            while await process.stdout.read(64 * 1024):
+                pass
+            await process.wait()
 
 
 @asynccontextmanager

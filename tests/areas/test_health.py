@@ -47,7 +47,7 @@ async def test_live_asks_the_database_nothing(client: AsyncClient, statements) -
 async def test_ready_is_pass_when_everything_is_there(client: AsyncClient, alice: Persona) -> None:
     status, overall, checks = await ready(client)
     assert (status, overall) == (200, "pass")
-    assert checks == dict.fromkeys(("database", "migrations", "keys", "work", "mail"), "pass")
+    assert checks == dict.fromkeys(("database", "migrations", "keys", "work", "storage", "mail"), "pass")
 
 
 async def test_ready_is_found_once_in_five_seconds(client: AsyncClient, statements) -> None:
@@ -81,7 +81,7 @@ async def test_ready_is_503_when_the_database_was_never_migrated(
     await app.state.database.dispose()
     await cluster.drop(name)
     assert overall == "fail"
-    assert checks == {"database": "pass", "migrations": "fail", "mail": "pass"}
+    assert checks == {"database": "pass", "migrations": "fail", "storage": "pass", "mail": "pass"}
 
 
 async def test_ready_is_503_when_the_newest_sealed_value_is_of_another_ring(

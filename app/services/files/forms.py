@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 FILE_FIELD = "file"
 
+FORM_BYTES = 64 * 1024
+"""What a form may have around its file."""
+
 WRITE_AT_ONCE = 256 * 1024
 
 
@@ -46,6 +49,7 @@ class UploadForm:
         self._target = target
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._total = 0
         self._files = 0
         self._is_complete = False
         self._refusal: AppError | None = None
@@ -73,6 +77,7 @@ class UploadForm:
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece of the body. 400, 413, 422 as soon as it is clear."""
+        self._total += len(piece)
         try:
             self._parser.write(piece)
         except FormParserError:
@@ -80,6 +85,8 @@ class UploadForm:
         # Raised here, because the parser's callbacks run in the middle of a piece.
         if self._refusal is not None:
             raise self._refusal
+        if self._total - self.size > FORM_BYTES:
+            raise malformed()
 
     def write(self) -> None:
         """Write and hash what is waiting."""

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,11 +18,8 @@ from app.core.http import body_up_to, take_in
 from app.core.idempotency import claim_of
 from app.core.ids import uuid7
 from app.services.files.buckets import Bucket
-from app.services.files.forms import UploadForm, malformed, too_large
+from app.services.files.forms import FORM_BYTES, UploadForm, malformed, too_large
 from app.services.files.recognising import recognise
-
-FORM_BYTES = 64 * 1024
-"""What a form may have around its file."""
 
 SECONDS_IN_ALL = 15 * 60
 
@@ -68,7 +66,8 @@ def received(bucket: Bucket) -> Callable[[Request], AsyncIterator[Received]]:
 
 async def _receive(request: Request, bucket: Bucket, folder: Path) -> Received:
     boundary = _boundary(request)
-    await body_up_to(bucket.limit + FORM_BYTES)(request)
+    # The form says more exactly what is too much; it sees whole pieces.
+    await body_up_to(bucket.limit + MEBIBYTE)(request)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:18]) > bucket.limit + FORM_BYTES:
         raise await _closing(request, too_large(bucket.limit))
@@ -137,6 +136,8 @@ async def _closing(request: Request, refusal: AppError, *, is_read_on: bool = Tr
     if is_read_on:
         declared = request.headers.get("content-length", "")
         expected = int(declared[:18]) if declared.isdigit() else 0
+        # What is forgotten is bounded by itself; the refusal is told already.
+        await body_up_to(sys.maxsize)(request)
         await take_in(request.scope, request.receive, expected)
     refusal.headers["Connection"] = "close"
     return refusal
