@@ -19,6 +19,7 @@ from app.core.errors import (
     Invalid,
     NotFound,
     PaymentRequired,
+    translate_constraint,
 )
 from app.core.events import emit
 from app.core.ids import uuid7
@@ -40,6 +41,10 @@ from app.services.team.invitations.granting import (
 )
 from app.services.team.invitations.limits import InvitationLimits, remember_limit, tell_limit
 from app.services.team.invitations.views import read
+
+translate_constraint(
+    "invitations_pending_key", Conflict("invitation_pending", "This address was invited a moment ago.")
+)
 
 PAUSE = timedelta(seconds=60)
 """So long at least between two mails of one invitation."""

@@ -112,14 +112,16 @@ async def join(session: SystemSession, held: Held, offer: Offer, user: User, now
         joined_at=now,
     )
     invitations = InvitationRepository(session)
-    await invitations.add_member(member)
-    await invitations.close(
+    closed = await invitations.close(
         Invitation.organization_id == organization_id,
         Invitation.id == invitation.id,
         status="accepted",
         now=now,
         accepted_by=user.id,
     )
+    if not closed:
+        raise revoked()
+    await invitations.add_member(member)
     await emit(
         session,
         MemberJoined(member_id=member.id, user_id=user.id, role=offer.key, source="invitation"),

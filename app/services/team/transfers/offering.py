@@ -10,7 +10,15 @@ from app.core import clock
 from app.core.access import CurrentPrincipal, blocked_by, refusal_for
 from app.core.config import get_settings
 from app.core.database import Owner, Unscoped
-from app.core.errors import Conflict, FieldError, Forbidden, Gone, Invalid, NotFound
+from app.core.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    translate_constraint,
+)
 from app.core.ids import uuid7
 from app.core.limits import enforce
 from app.core.permissions import Permission
@@ -29,6 +37,14 @@ from app.services.team.transfers.closing import close_for, expire_late, tell
 from app.services.team.transfers.eligibility import refuse_if_owns_most, refuse_ineligible
 
 NONE_OPEN = "There is no open transfer of this organisation for you."
+
+
+def one_open() -> Conflict:
+    """409 for a second offer while there is one."""
+    return Conflict("transfer_pending", "There is an open transfer already; cancel it first.")
+
+
+translate_constraint("ownership_transfers_pending_key", one_open())
 
 
 class TransferReader:
@@ -86,7 +102,7 @@ class TransferService:
         await refuse_ineligible(self.session, organization, target, people[target.user_id])
         await expire_late(self.session, organization.id, now)
         if await self.transfers.pending(organization.id) is not None:
-            raise Conflict("transfer_pending", "There is an open transfer already; cancel it first.")
+            raise one_open()
         transfer = OwnershipTransfer(
             organization_id=organization.id,
             id=uuid7(),
@@ -118,13 +134,15 @@ class TransferService:
         await refuse_ineligible(self.session, organization, target, people[target.user_id])
         await refuse_if_owns_most(self.session, people[target.user_id])
         was_personal = organization.kind == "personal"
-        await self.transfers.exchange(organization, owner, target)
-        await self.transfers.close(
+        closed = await self.transfers.close(
             OwnershipTransfer.organization_id == organization.id,
             OwnershipTransfer.id == transfer.id,
             status="accepted",
             now=now,
         )
+        if not closed:
+            raise NotFound(detail=NONE_OPEN)
+        await self.transfers.exchange(organization, owner, target)
         if was_personal:
             await self._new_home(people[owner.user_id], now)
         await tell(self.session, OwnershipTransferred, transfer)
