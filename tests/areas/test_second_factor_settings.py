@@ -483,7 +483,7 @@ async def test_secret_when_it_is_moved_to_another_row(
     )
     await db.commit()
     answer = await client.post("/api/auth/step-up", json={"code": mine.code()}, headers=charlie.headers)
-    assert answer.status_code != 200
+    assert refused(answer) == (401, "mfa_code_invalid")
 
 
 async def test_password_when_it_signs_in_afterwards(client: AsyncClient, db: SystemSession) -> None:

@@ -26,7 +26,7 @@ from app.core.crypto.refresh_tokens import (
     parse_refresh_token,
     refresh_tag_matches,
 )
-from app.core.crypto.sealing import SealBroken, seal, sealed_kid, unseal
+from app.core.crypto.sealing import SealBroken, seal, sealed_by, sealed_kid, unseal
 from app.core.crypto.trips import TripSecrets, begin_trip, read_trip
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "read_trip",
     "refresh_tag_matches",
     "seal",
+    "sealed_by",
     "sealed_kid",
     "sign_facts",
     "unseal",

@@ -23,10 +23,15 @@ def seal(ring: KeyRing, plaintext: bytes, *, context: str) -> bytes:
     `context` is `table.column:row_id`; it is authenticated but not stored, so that a value which was moved to
     another row does not open. The form is `0x01 ‖ len(kid) ‖ kid ‖ nonce(12) ‖ ciphertext+tag(16)`.
     """
-    kid = ring.newest.encode("ascii")
     nonce = secrets.token_bytes(_NONCE_BYTES)
     sealed = AESGCM(ring.derive(_USE)).encrypt(nonce, plaintext, context.encode())
-    return bytes([_FORMAT, len(kid)]) + kid + nonce + sealed
+    return sealed_by(ring) + nonce + sealed
+
+
+def sealed_by(ring: KeyRing) -> bytes:
+    """Return how every value begins that was sealed with the newest key, and no other."""
+    kid = ring.newest.encode("ascii")
+    return bytes([_FORMAT, len(kid)]) + kid
 
 
 def unseal(ring: KeyRing, sealed: bytes, *, context: str) -> bytes:

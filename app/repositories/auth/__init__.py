@@ -3,6 +3,7 @@
 from app.repositories.auth.accounts import AccountRepository
 from app.repositories.auth.external import ExternalSignInRepository, IdentityRepository
 from app.repositories.auth.people import Credentials, PeopleRepository
+from app.repositories.auth.sealed import SealedColumn
 from app.repositories.auth.second_factor import (
     MOST_TRIES,
     BackupCodeRepository,
@@ -28,6 +29,7 @@ __all__ = [
     "IdentityRepository",
     "OneTimeTokenRepository",
     "PeopleRepository",
+    "SealedColumn",
     "SessionCard",
     "SessionRepository",
     "ThrottleRepository",

@@ -20,6 +20,7 @@ router = APIRouter(route_class=StrictRoute, prefix="/api/auth", tags=["auth"])
         {
             401: ["mfa_token_invalid", "mfa_code_invalid", "invalid_credentials"],
             403: UNUSABLE,
+            409: ["identity_in_use", "identity_already_linked"],
             429: ["too_many_attempts"],
         }
     ),
