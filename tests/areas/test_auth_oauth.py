@@ -10,7 +10,7 @@ from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.jobs.external import prune_trips
-from app.models.auth import ExternalSignIn, Identity, Password, User, UserSession
+from app.models.auth import ExternalSignIn, Identity, OneTimeToken, Password, User, UserSession
 from app.models.settings import Profile
 from app.models.team import Organization
 from tests.factories.accounts import access_token_of, make_session, make_user
@@ -317,11 +317,14 @@ async def test_trip_when_it_takes_too_long(client: AsyncClient) -> None:
 async def test_trips_when_they_are_long_over(
     client: AsyncClient, db: SystemSession, database: Database
 ) -> None:
-    await start(client)
+    await come_back(client, await start(client))
     with clock.travel(timedelta(days=1)):
-        await start(client)
+        await come_back(client, await start(client))
+        await sign_up(client, "other@maison.example")
         await prune_trips(database)
         assert await count(db, ExternalSignIn) == 2
     with clock.travel(timedelta(days=1, minutes=11)):
         await prune_trips(database)
     assert await count(db, ExternalSignIn) == 1
+    purposes = (await db.execute(select(OneTimeToken.purpose))).scalars().all()
+    assert sorted(purposes) == ["auth_code", "email_confirm"]

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.ids import uuid7
-from app.models.auth import ExternalSignIn, Identity, MfaChallenge, Password, UserSession
+from app.models.auth import ExternalSignIn, Identity, MfaChallenge, OneTimeToken, Password, UserSession
 from app.repositories.base import Repository
 
 
@@ -118,12 +118,24 @@ class ExternalSignInRepository(Repository[ExternalSignIn]):
         return found
 
     async def prune(self, *, before: datetime, limit: int) -> int:
-        """Delete trips that expired before then, at most `limit`; how many."""
-        old = select(ExternalSignIn.id).where(ExternalSignIn.expires_at < before).limit(limit)
+        """Delete trips, and codes, that expired before then, at most `limit` of each; the larger number."""
+        return max(
+            await self._delete(ExternalSignIn, ExternalSignIn.expires_at < before, limit),
+            await self._delete(
+                OneTimeToken,
+                and_(OneTimeToken.purpose == "auth_code", OneTimeToken.expires_at < before),
+                limit,
+            ),
+        )
+
+    async def _delete(
+        self, model: type[ExternalSignIn | OneTimeToken], is_old: ColumnElement[bool], limit: int
+    ) -> int:
+        old = select(model.id).where(is_old).limit(limit)
         gone = await self.session.execute(
-            delete(ExternalSignIn)
-            .where(ExternalSignIn.id.in_(old))
-            .returning(ExternalSignIn.id)
+            delete(model)
+            .where(model.id.in_(old))
+            .returning(model.id)
             .execution_options(synchronize_session=False)
         )
         return len(gone.scalars().all())
