@@ -172,7 +172,7 @@ class TripService:
 
 
 async def forget_old_trips(session: SystemSession, *, limit: int) -> int:
-    """Delete trips that expired a day ago, and their codes, which name addresses; `limit` if more are left."""
+    """Delete trips that expired a day ago, and codes, which name addresses; `limit` if more are left."""
     return await ExternalSignInRepository(session).prune(before=clock.now() - KEPT, limit=limit)
 
 
