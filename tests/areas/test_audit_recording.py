@@ -10,7 +10,7 @@ from app.core.database import Database, SystemSession
 from app.models.audit import SYSTEM_CHAIN, AuditLog, SubjectKey
 from app.services.audit.personal import open_keys, open_part
 from tests.factories.accounts import make_member, make_organization, make_user
-from tests.support.accounts import PASSWORD, WRONG, device, sign_in, sign_up
+from tests.support.accounts import PASSWORD, WRONG, device, pkce, sign_in, sign_up
 from tests.support.audit import BROWSER, entries
 from tests.support.events import handle_events
 from tests.support.personas import Persona
@@ -108,6 +108,29 @@ async def test_chain_when_a_signed_in_person_acts_on_themselves(
         alice.user_id,
     )
     assert {"type": "scope", "id": "others"} in entry.targets
+
+
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        ("/api/auth/password/forgot", "auth.password_reset_requested"),
+        ("/api/auth/magic-link", "auth.magic_link_requested"),
+    ],
+)
+async def test_entry_when_a_handler_finishes_what_was_asked(
+    client: AsyncClient, database: Database, db: SystemSession, path: str, action: str
+) -> None:
+    """The request's address is kept, although the event comes from a job."""
+    user = await make_user(db, email=EMAIL, password=PASSWORD)
+    challenge = {"code_challenge": pkce()[1], "code_challenge_method": "S256"}
+    body = {"email": EMAIL, **(challenge if "magic" in path else {})}
+    assert (await client.post(path, json=body)).status_code == 202
+    await handle_events(database)
+    (entry,) = await entries(db, action)
+    assert (entry.actor_kind, entry.actor_id, entry.subject_id) == ("anonymous", None, user.id)
+    part = (await opened(db, entry))[user.id]
+    assert part is not None
+    assert part["caller"]["ip_address"] == "127.0.0.1"
 
 
 async def test_entries_when_somebody_signs_up(

@@ -52,7 +52,7 @@ async def record(session: SystemSession, event: Happened) -> UUID:
     spec = REGISTRY[event.type].audit
     assert isinstance(spec, AuditSpec)  # noqa: S101 - only such classes have this handler
     data, private = event.data, event.private
-    actor_kind, actor_id = _actor(event, spec, data)
+    actor_kind, actor_id = _actor(event, spec, data, has_caller=CALLER in private)
     acting_user = actor_id if actor_kind == "user" else None
     subject_id = _id(data, spec.subject) or acting_user
     people = PeopleOfEventsRepository(session)
@@ -93,10 +93,17 @@ async def _chain(people: PeopleOfEventsRepository, event: Happened, subject_id: 
     return home or SYSTEM_CHAIN
 
 
-def _actor(event: Happened, spec: AuditSpec, data: Mapping[str, Any]) -> tuple[str, UUID | None]:
-    """Who acted; whoever has just proved who they are did it as that person."""
+def _actor(
+    event: Happened, spec: AuditSpec, data: Mapping[str, Any], *, has_caller: bool
+) -> tuple[str, UUID | None]:
+    """Who acted: whoever has just proved who they are did it as that person.
+
+    A handler that knows a caller only finished what somebody nameless had asked for.
+    """
     if event.actor_type != "user" and (person := _id(data, spec.actor)) is not None:
         return "user", person
+    if event.actor_type == "system" and has_caller:
+        return "anonymous", None
     return event.actor_type, event.actor_id
 
 
