@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from app.core import clock
 from app.core.database import SystemSession
-from app.models.team import Organization
+from app.models.team import Invitation, Organization
+from app.repositories.team.invitations import InvitationRepository
 from tests.factories.accounts import make_member, make_session
 from tests.factories.audit import make_export
 from tests.factories.events import make_event
@@ -45,7 +47,9 @@ async def _identity(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 
 async def _invitation(db: SystemSession, owner: Persona, _made: Made) -> Any:
-    # The owner's own address, so that the routes of the invited person find it too.
+    # The owner's own address, so that the routes of the invited person find it too; it has one open at most.
+    mine = (Invitation.organization_id == owner.organization_id, Invitation.email == owner.email)
+    await InvitationRepository(db).close(*mine, status="cancelled", now=clock.now())
     return await make_invitation(db, owner=owner, email=owner.email)
 
 
