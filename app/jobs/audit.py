@@ -18,6 +18,7 @@ from app.services.audit.checkpoints import sign_head
 from app.services.audit.exporting import close_exports, give_up_export, make_file
 from app.services.audit.pruning import prune
 from app.services.audit.recording import record
+from app.services.audit.resealing import reseal_keys
 from app.services.audit.sweeping import every_chain, late_chains, news_of_the_day
 from app.services.audit.verifying import tell_verified, verify
 
@@ -141,6 +142,12 @@ async def prune_chains(database: Database) -> None:
         while gone:
             async with database.transaction(principal=CARETAKER) as session:
                 gone = await prune(session, organization_id)
+
+
+@job("audit.reseal", queue="maintenance", cron="17 4 * * *")
+async def reseal_subject_keys(database: Database) -> None:
+    """Nightly: seal people's keys with the newest key of the ring, so that an old one may leave it."""
+    await reseal_keys(database)
 
 
 async def _defer_append(session: SystemSession, organization_id: UUID) -> None:

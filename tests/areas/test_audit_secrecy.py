@@ -7,10 +7,14 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 
+from app.core.config import get_settings
+from app.core.crypto import KeyRing, generate_key_text
 from app.core.database import Database, SystemSession
+from app.core.ids import uuid7
+from app.jobs.audit import reseal_subject_keys
 from app.jobs.handlers import handle_event
 from app.models.audit import AuditLog, SubjectKey
-from app.services.audit.personal import open_keys, open_part
+from app.services.audit.personal import destroy_subject_key, open_keys, open_part
 from tests.factories.accounts import make_session, make_user, refresh_token_of
 from tests.factories.integrations import make_api_key_row
 from tests.support.accounts import (
@@ -25,7 +29,7 @@ from tests.support.accounts import (
     sign_in,
     sign_up,
 )
-from tests.support.audit import entries
+from tests.support.audit import entries, make_entry
 from tests.support.events import handle_events
 from tests.support.personas import Persona
 
@@ -146,3 +150,22 @@ async def test_key_when_the_ring_has_lost_its_root(
     await handle_events(database)
     found: list[AuditLog] = await entries(db, "auth.sign_in_failed")
     assert [len(row.personal) for row in found] == [1, 0]
+
+
+async def test_keys_when_the_ring_has_a_newer_root(
+    db: SystemSession, database: Database, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are moved in the night, and then the old root may go; a destroyed one stays destroyed."""
+    await make_entry(db, alice.organization_id, actor=alice)
+    gone = uuid7()
+    await destroy_subject_key(db, gone)
+    await db.commit()
+    before = await open_keys(db, [alice.user_id])
+    old, new = get_settings().key_ring_text(), generate_key_text()
+    monkeypatch.setattr("app.services.audit.resealing.key_ring", lambda: KeyRing.parse(f"{new},{old}"))
+    monkeypatch.setattr("app.services.audit.personal.key_ring", lambda: KeyRing.parse(new))
+    await db.commit()
+    assert await open_keys(db, [alice.user_id]) == {}
+    await reseal_subject_keys(database)
+    await db.commit()
+    assert await open_keys(db, [alice.user_id, gone]) == before

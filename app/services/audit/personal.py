@@ -45,7 +45,7 @@ async def open_keys(session: ScopedSession, subjects: Collection[UUID]) -> Keys:
     opened: dict[UUID, bytes] = {}
     for subject, key in (await SubjectKeyRepository(session).live(subjects)).items():
         try:
-            opened[subject] = unseal(key_ring(), key, context=_context(subject))
+            opened[subject] = unseal(key_ring(), key, context=context_of(subject))
         except SealBroken:
             logger.error("subject_key_unreadable", subject_id=str(subject))
     return opened
@@ -79,7 +79,7 @@ async def _keys_for_sealing(session: SystemSession, subjects: Collection[UUID]) 
     known = await keys.live(subjects)
     if missing := sorted(set(subjects) - set(known)):
         for subject in missing:
-            fresh = seal(key_ring(), secrets.token_bytes(KEY_BYTES), context=_context(subject))
+            fresh = seal(key_ring(), secrets.token_bytes(KEY_BYTES), context=context_of(subject))
             await keys.make(subject, fresh)
     return await open_keys(session, subjects)
 
@@ -98,5 +98,6 @@ def _bound_to(event_id: UUID, subject: UUID) -> bytes:
     return f"audit_logs:{event_id}:{subject}".encode()
 
 
-def _context(subject: UUID) -> str:
+def context_of(subject: UUID) -> str:
+    """What binds a sealed key to its person."""
     return f"subject_keys.key_sealed:{subject}"
