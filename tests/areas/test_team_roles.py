@@ -322,3 +322,19 @@ async def test_session_when_its_person_was_demoted_meanwhile(
     await client.patch(member, headers=alice.headers, json={"role": "viewer"})
     refused = await client.patch(path, headers=headers, json={"name": "Two"})
     assert refused.json()["code"] == "permission_denied"
+
+
+async def test_me_when_the_role_is_custom(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
+    role = await make_role(db, alice.organization_id, key="print-shop")
+    dora = await holder(db, alice, "dora", role)
+    await grant_plan(db, alice.organization_id, "premium")
+    me = (await client.get("/api/auth/me", headers=dora.headers)).json()
+    active = me["organization"]
+    assert (active["role"], active["plan"]) == ("print-shop", "premium")
+    assert active["permissions"] == ["organization:read", "products:read"]
+    roles = {one["id"]: one["role"] for one in me["organizations"]}
+    assert roles[active["id"]] == "print-shop"
+    switched = await client.post(
+        "/api/auth/switch-organization", headers=dora.headers, json={"organization_id": active["id"]}
+    )
+    assert switched.json()["organization"] == active

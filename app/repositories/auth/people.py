@@ -188,6 +188,7 @@ def _memberships() -> Any:
             TeamMember.role,
             TeamMember.must_use_sso,
             TeamMember.access_valid_from,
+            TeamRole.key.label("role_key"),
             TeamRole.permissions,
         )
         .join(TeamMember, TeamMember.user_id == UserSession.user_id)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Uuid, and_, exists, func, lit
 
 from app.models.auth import User, UserSession
 from app.models.settings import Profile
-from app.models.team import Organization, TeamMember
+from app.models.team import Organization, TeamMember, TeamRole
 from app.repositories.base import Repository
 
 DEVICE_REMEMBERED = timedelta(days=90)
@@ -50,11 +50,25 @@ class SessionRepository(Repository[UserSession]):
     async def card(self, session: UserSession) -> SessionCard:
         """Whose session it is and where it works, in one statement."""
         statement = (
-            select(User, Profile.full_name, Profile.avatar_file_id, Organization, TeamMember.role)
+            select(
+                User,
+                Profile.full_name,
+                Profile.avatar_file_id,
+                Organization,
+                # A custom role goes by its key.
+                func.coalesce(TeamRole.key, TeamMember.role),
+            )
             .outerjoin(Profile, Profile.user_id == User.id)
             .outerjoin(
                 TeamMember,
                 and_(TeamMember.user_id == User.id, TeamMember.organization_id == session.organization_id),
+            )
+            .outerjoin(
+                TeamRole,
+                and_(
+                    TeamRole.organization_id == TeamMember.organization_id,
+                    TeamRole.id == TeamMember.team_role_id,
+                ),
             )
             .outerjoin(
                 Organization,

@@ -262,7 +262,8 @@ class ActiveOrganization(Output):
     id: UUID
     name: str
     slug: str
-    role: str
+    plan: str
+    role: str = Field(description="The key of the role.")
     permissions: list[str]
 
 

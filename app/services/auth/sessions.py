@@ -29,6 +29,7 @@ from app.schemas.auth import (
     SwitchedOrganization,
 )
 from app.services.auth.external.providers import offered
+from app.services.billing.entitlements import entitlements
 from app.services.files.addresses import avatar_url
 
 NEWEST_FIRST = "-last_activity_at"
@@ -80,7 +81,7 @@ class SessionService:
             profile=_profile(profile),
             session=self._read(row, organization_name),
             organizations=[_membership(membership) for membership in memberships],
-            organization=_active(active[0]) if active else None,
+            organization=await self._active(active[0]) if active else None,
         )
 
     async def switch_organization(self, organization_id: UUID) -> SwitchedOrganization:
@@ -98,7 +99,10 @@ class SessionService:
         assert user is not None  # noqa: S101 - a session cannot outlive its person
         user.last_organization_id = organization_id
         await SessionRepository(self.session).enter(self.session_id, organization_id)
-        return SwitchedOrganization(organization=_active(membership))
+        return SwitchedOrganization(organization=await self._active(membership))
+
+    async def _active(self, row: Row[Any]) -> ActiveOrganization:
+        return _active(row, (await entitlements(self.session, row.asked_id)).plan)
 
     def _read(self, row: UserSession, organization_name: str) -> SessionRead:
         return SessionRead(
@@ -153,17 +157,18 @@ def _membership(row: Row[Any]) -> Membership:
         name=row.name,
         slug=row.slug,
         kind=row.kind,
-        role=row.role,
+        role=row.role_key or row.role,
         blocked_by=blocked_by(row, clock.now()),
     )
 
 
-def _active(row: Row[Any]) -> ActiveOrganization:
+def _active(row: Row[Any], plan: str) -> ActiveOrganization:
     return ActiveOrganization(
         id=row.asked_id,
         name=row.name,
         slug=row.slug,
-        role=row.role,
+        plan=plan,
+        role=row.role_key or row.role,
         permissions=sorted(permissions_of(row.role, row.permissions)),
     )
 
