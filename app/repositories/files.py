@@ -9,6 +9,7 @@ from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
+from app.core import clock
 from app.core.errors import constraint_name
 from app.models.files import StorageDeletion, StorageUsage, StoredFile
 from app.repositories.base import Repository
@@ -71,7 +72,7 @@ class DeletionRepository(Repository[StorageDeletion]):
 
     async def lease(self, key: str, seconds: float) -> bool:
         """Protect a key that is about to be written; False while its object is being deleted."""
-        due_at = func.now() + timedelta(seconds=seconds)
+        due_at = func.now() + clock.offset() + timedelta(seconds=seconds)
         statement = (
             insert(StorageDeletion)
             .values(storage_key=key, due_at=due_at)

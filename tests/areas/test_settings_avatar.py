@@ -1,7 +1,9 @@
 """The portrait: what is taken, what becomes of it, and whose it is."""
 
+import asyncio
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +12,12 @@ from httpx import AsyncClient, Response
 from sqlalchemy import func, select
 
 from app.clients.storage.opening import object_store
+from app.core import clock
 from app.core.config import get_settings
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession
 from app.models.files import StorageDeletion, StoredFile
 from app.models.settings import Profile
+from app.services.files.collecting import collect_garbage
 from app.services.files.receiving import uploads_folder
 from tests.support.accounts import events
 from tests.support.images import decoded, picture
@@ -199,6 +203,41 @@ async def test_avatar_when_the_store_is_away(
     assert answer.headers["retry-after"] == "5"
     assert await files_of(db, alice) == []
     assert await db.scalar(select(func.count()).select_from(StorageDeletion)) == 1
+
+
+@pytest.mark.commits
+async def test_avatar_when_many_are_sent_at_once(
+    client: AsyncClient,
+    database: Database,
+    db: SystemSession,
+    alice: Persona,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of them stays; what the others left is collected, and what is shown is never missing."""
+    monkeypatch.setattr(get_settings(), "limit_avatar", "100/1h")
+    sent = [picture(size=(64 + 8 * (number % 10), 64)) for number in range(20)]
+    answers = await asyncio.gather(*(send(client, alice, data) for data in sent))
+    assert [answer.status_code for answer in answers] == [200] * 20
+    (file,) = await files_of(db, alice)
+    assert await avatar_id(db, alice) == file.id
+    (shown,) = [answer for answer in answers if str(file.id) in answer.json()["avatar_url"]]
+    with clock.travel(timedelta(hours=25)):
+        await collect_garbage(database)
+    mine = object_store().list(f"avatars/{alice.user_id}")
+    assert [item.key async for item in mine] == [file.storage_key]
+    assert (await client.get(path_of(shown.json()["avatar_url"]))).status_code == 200
+    assert len(await events(db, "user.avatar_updated")) == 20
+
+
+@pytest.mark.commits
+async def test_avatar_when_one_upload_is_sent_twice_at_once(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    key = {"Idempotency-Key": "both"}
+    answers = await asyncio.gather(*(send(client, alice, picture(), **key) for _ in range(4)))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert len({answer.text for answer in answers if answer.status_code == 200}) == 1
+    assert len(await events(db, "user.avatar_updated")) == 1
 
 
 async def test_document_when_it_is_read(client: AsyncClient) -> None:

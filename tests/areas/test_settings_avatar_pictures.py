@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
@@ -145,7 +146,7 @@ def with_metadata(kind: str) -> bytes:
     exif[0x010E] = "SECRET-DESCRIPTION"
     exif.get_ifd(0x8825)[2] = (48.0, 51.0, 29.5)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    save = {"exif": exif.tobytes(), "icc_profile": profile}
+    save: dict[str, Any] = {"exif": exif.tobytes(), "icc_profile": profile}
     if kind == "PNG":
         text = PngImagePlugin.PngInfo()
         text.add_text("Author", "SECRET-AUTHOR")

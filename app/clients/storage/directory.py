@@ -5,9 +5,13 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import structlog
 from obstore.store import LocalStore
 
+from app.clients.storage import StorageUnavailable
 from app.clients.storage.objects import Objects
+
+logger = structlog.get_logger(__name__)
 
 
 class DirectoryStore(Objects):
@@ -21,7 +25,11 @@ class DirectoryStore(Objects):
     async def put(self, key: str, source: Path | AsyncIterator[bytes], media_type: str) -> None:  # noqa: ARG002 - a file has none
         """Store a local file, or what an iterator yields; returns when it is durable."""
         await self._put(key, source, None)
-        await asyncio.to_thread(self._sync, self._root / key)
+        try:
+            await asyncio.to_thread(self._sync, self._root / key)
+        except OSError as error:
+            logger.error("storage_failed", key=key, error=repr(error))
+            raise StorageUnavailable from error
 
     def presign_get(self, key: str, seconds: int, *, file_name: str, media_type: str) -> str | None:  # noqa: ARG002 - see below
         """None: a directory has no addresses."""
