@@ -35,7 +35,7 @@ class OAuthCallback(Query):
     model_config = ConfigDict(extra="ignore")
 
     state: str = Field("", max_length=1024, description="The state of the trip.")
-    code: str | None = Field(None, min_length=1, max_length=8192, description="Proof of the approval.")
+    code: str | None = Field(None, min_length=1, max_length=2048, description="Proof of the approval.")
     error: str | None = Field(None, max_length=256, description="Why there is none (RFC 6749, 4.1.2.1).")
     iss: str | None = Field(None, max_length=512, description="The provider's own name (RFC 9207).")
 
@@ -76,7 +76,7 @@ class IdentityToStart(Input):
 class IdentityStarted(Output):
     """Where the browser goes to approve."""
 
-    authorize_url: str
+    authorize_url: str | None = Field(description="Null in the repeated answer of an `Idempotency-Key`.")
 
 
 class IdentityRead(Output):
