@@ -191,7 +191,9 @@ class ApiKeyRead(Output):
 class ApiKeyIssued(ApiKeyRead):
     """A new key, with the key itself, which is shown here and never again."""
 
-    key: str = Field(description="Keep it like a password.", examples=["luneo_live_…"])
+    key: str | None = Field(
+        description="Keep it like a password. Null when the request is repeated.", examples=["luneo_live_…"]
+    )
 
 
 class ApiKeySelf(Output):
