@@ -6,13 +6,13 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from app.core.database import SystemSession
+from app.core.database import ScopedSession
 
 
 class SealedColumn:
     """A sealed column of a table whose rows have an id, for a session that sees every row."""
 
-    def __init__(self, session: SystemSession, model: Any, name: str) -> None:
+    def __init__(self, session: ScopedSession, model: Any, name: str) -> None:
         self.session = session
         self.model = model
         self.column = getattr(model, name)
