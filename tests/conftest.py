@@ -38,6 +38,7 @@ pytest_plugins = [
     "tests.support.redis",
     "tests.support.s3_server",
     "tests.support.smtp_sink",
+    "tests.support.stripe_sandbox",
 ]
 
 

@@ -25,6 +25,9 @@ PROVIDER_SECRETS = (
     "s3_access_key_id",
     "s3_secret_access_key",
     "s3_session_token",
+    "stripe_secret_key",
+    "stripe_webhook_secrets",
+    "stripe_webhook_secret",
 )
 """What other services gave us: it is theirs to say how long it is, but it is never one of those words."""
 
@@ -165,6 +168,25 @@ class Settings(BaseSettings):
     limit_stream_open: Rule = Field("60/1m", description="Streams opened, per person or key.")
     limit_stream_open_ip: Rule = Field("120/1m", description="Streams opened, per address.")
 
+    stripe_secret_key: str | None = Field(
+        None,
+        description="Stripe's key; unset: the sandbox plays it, and in production nothing is paid by it.",
+    )
+    stripe_webhook_secrets: str | None = Field(
+        None, description="Signing secrets `whsec_…` with commas between, all valid at once."
+    )
+    stripe_webhook_secret: str | None = Field(None, description="One more of them.")
+    stripe_allow_test_key: bool = Field(False, description="Lets production run on a test key.")
+    stripe_timeout_seconds: int = Field(10, ge=1, le=80, description="Patience with one call to Stripe.")
+    stripe_max_retries: int = Field(2, ge=0, le=5, description="Repetitions of one call.")
+    stripe_webhook_concurrency: int = Field(
+        32, ge=1, le=1000, description="Deliveries of Stripe at once in one process."
+    )
+    stripe_event_max_attempts: int = Field(
+        24, ge=1, le=100, description="Until an event of Stripe is given up."
+    )
+    stripe_payload_days: int = Field(90, ge=1, le=400, description="How long payloads of Stripe are kept.")
+
     audit_keep_days: int = Field(365, ge=30, le=3650, description="How long audit entries are kept at least.")
     audit_export_max_rows: int = Field(1_000_000, ge=1, description="Rows of one export of the audit log.")
     audit_export_days: int = Field(7, ge=1, le=90, description="How long an export of it is kept.")
@@ -245,10 +267,32 @@ class Settings(BaseSettings):
             given = getattr(self, name)
             if given is not None and given.lower() in PLACEHOLDERS:
                 raise ValueError(f"{name.upper()} is a placeholder; set the real one, or leave it out")
+        self._refuse_test_key()
         if self.metrics_token is not None and (
             len(self.metrics_token) < 16 or self.metrics_token.lower() in PLACEHOLDERS
         ):
             raise ValueError("METRICS_TOKEN is a placeholder; use 16 random characters or more")
+
+    def _refuse_test_key(self) -> None:
+        """Stop a production start that would sell without being paid."""
+        key = self.stripe_secret_key
+        if key is not None and not self.stripe_livemode and not self.stripe_allow_test_key:
+            raise ValueError("STRIPE_SECRET_KEY is a test key; set STRIPE_ALLOW_TEST_KEY=true to mean it")
+
+    @property
+    def stripe_livemode(self) -> bool:
+        """Whether the key is one that moves real money (`sk_live_…`, or a restricted `rk_live_…`)."""
+        return (self.stripe_secret_key or "").startswith(("sk_live_", "rk_live_"))
+
+    @property
+    def has_stripe_sandbox(self) -> bool:
+        """Whether this machine plays Stripe: outside production, and only without a key."""
+        return self.has_sandbox and self.stripe_secret_key is None
+
+    def webhook_secrets(self) -> list[str]:
+        """The secrets that Stripe's deliveries may be signed with."""
+        listed = f"{self.stripe_webhook_secrets or ''},{self.stripe_webhook_secret or ''}".split(",")
+        return [secret for word in listed if (secret := word.strip())]
 
     @property
     def api_url(self) -> str:

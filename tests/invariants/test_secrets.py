@@ -23,6 +23,7 @@ NO_SECRETS = {
     "password_breach_check": "A switch.",
     "password_min_length": "A length.",
     "password_hash_concurrency": "A number of threads.",
+    "stripe_allow_test_key": "A switch.",
 }
 """Settings that are only named like secrets."""
 

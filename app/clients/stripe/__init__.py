@@ -1,0 +1,35 @@
+"""The client of Stripe: the only package that knows the library."""
+
+from app.clients.stripe.errors import (
+    StripeDeclined,
+    StripeError,
+    StripeMisconfigured,
+    StripeMissing,
+    StripeNotConfigured,
+    StripeRefused,
+    StripeUnavailable,
+)
+from app.clients.stripe.port import (
+    API_VERSION,
+    StripeClient,
+    sandbox_client,
+    stripe_client,
+    use_client,
+    webhook_secrets,
+)
+
+__all__ = [
+    "API_VERSION",
+    "StripeClient",
+    "StripeDeclined",
+    "StripeError",
+    "StripeMisconfigured",
+    "StripeMissing",
+    "StripeNotConfigured",
+    "StripeRefused",
+    "StripeUnavailable",
+    "sandbox_client",
+    "stripe_client",
+    "use_client",
+    "webhook_secrets",
+]

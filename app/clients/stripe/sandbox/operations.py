@@ -1,0 +1,27 @@
+"""Every operation that the sandbox plays; importing this module registers them."""
+
+from app.clients.stripe.sandbox import (
+    catalog,
+    charges,
+    customers,
+    disputes,
+    payment_intents,
+    payment_methods,
+    refunds,
+    setup_intents,
+)
+from app.clients.stripe.sandbox.routing import dispatch
+
+PLAYED = (
+    catalog,
+    charges,
+    customers,
+    disputes,
+    payment_intents,
+    payment_methods,
+    refunds,
+    setup_intents,
+)
+"""The modules by subject."""
+
+__all__ = ["PLAYED", "dispatch"]

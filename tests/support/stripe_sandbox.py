@@ -1,0 +1,102 @@
+"""The sandbox of Stripe for one test: a store in memory, and deliveries that the test decides on."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+from httpx import AsyncClient, Response
+
+from app.clients.stripe import StripeClient, sandbox_client, use_client
+from app.clients.stripe.sandbox.sandbox import Sandbox
+from app.clients.stripe.sandbox.state import Object, State, shown
+from app.clients.stripe.sandbox.store import MemoryStore
+from app.clients.stripe.signature import HEADER, sign
+from app.core import clock
+
+WEBHOOK = "/api/stripe/webhook"
+
+
+@dataclass
+class StripeSandbox:
+    """Stripe as one test has it. `call` and `client` speak to it as the service does."""
+
+    sandbox: Sandbox
+    client: StripeClient
+
+    async def call(self, operation: str, *ids: str, **params: Any) -> dict[str, Any]:
+        """Call an operation of the library: `await sandbox.call("customers.create", email="a@b.example")`."""
+        return await self.client.call(operation, *ids, params=params)
+
+    async def object(self, identifier: str) -> Object:
+        """An object as it is now, with everything that stays inside."""
+        return await self.sandbox.change(lambda state: state.objects[identifier])
+
+    async def events(self, *types: str, pending: bool = True) -> list[Object]:
+        """The events, oldest first, of some types or of all; with `pending` those not delivered yet."""
+
+        def find(state: State) -> list[Object]:
+            return [
+                item
+                for item in state.objects.values()
+                if item["object"] == "event"
+                and (not types or item["type"] in types)
+                and not (pending and item["_delivery"]["done"])
+            ]
+
+        return [shown(event) for event in await self.sandbox.change(find)]
+
+    async def deliver(
+        self,
+        client: AsyncClient,
+        *types: str,
+        order: Literal["sent", "reverse", "shuffled"] | Sequence[str] = "sent",
+        times: int = 1,
+        again: bool = False,
+        path: str = WEBHOOK,
+    ) -> list[Response]:
+        """Send events through the application, signed, and return what it answered.
+
+        `types` limits it to some types. `order` is the order in which they happened, another one, or a list
+        of event ids. Each is sent `times` times. With `again` those that were delivered before are sent too.
+        """
+        events = await self.events(*types, pending=not again)
+        if not isinstance(order, str):
+            by_id = {event["id"]: event for event in events}
+            events = [by_id[identifier] for identifier in order]
+        elif order == "reverse":
+            events.reverse()
+        elif order == "shuffled":
+            random.Random(len(events)).shuffle(events)
+        answers = [await self.send(client, event, path=path) for event in events for _ in range(times)]
+        await self.mark_delivered([event["id"] for event in events])
+        return answers
+
+    async def send(self, client: AsyncClient, event: Object, *, path: str = WEBHOOK) -> Response:
+        """Send one event, which may have been changed, with a good signature."""
+        body = json.dumps(event).encode()
+        signature = sign(body, await self.sandbox.webhook_secret(), int(clock.now().timestamp()))
+        return await client.post(
+            path, content=body, headers={HEADER: signature, "Content-Type": "application/json"}
+        )
+
+    async def mark_delivered(self, ids: Sequence[str]) -> None:
+        """Let these events count as delivered."""
+
+        def mark(state: State) -> None:
+            for identifier in ids:
+                state.objects[identifier]["_delivery"]["done"] = True
+
+        await self.sandbox.change(mark)
+
+
+@pytest.fixture
+def stripe_sandbox() -> Iterator[StripeSandbox]:
+    """Stripe in memory, for this test alone; `stripe_client()` of the application is its client."""
+    sandbox = Sandbox(MemoryStore(), "http://api.luneo.test/sandbox/stripe")
+    client = sandbox_client(sandbox)
+    before = use_client(client)
+    yield StripeSandbox(sandbox, client)
+    use_client(before)
