@@ -18,6 +18,7 @@ from app.models.audit import SYSTEM_CHAIN, AuditCheckpoint, AuditHead, AuditInbo
 from app.services.audit.chaining import append
 from app.services.audit.checkpoints import sign_head
 from app.services.audit.personal import destroy_subject_key, open_keys, open_part
+from app.services.audit.pruning import prune
 from app.services.audit.verifying import Proof, verify
 from app.services.auth.events import SignedOut
 from tests.factories.billing import grant_plan
@@ -209,6 +210,14 @@ async def test_proof_when_it_takes_several_calls(db: SystemSession, chain: UUID)
     assert (rest.is_ok, rest.from_seq, rest.to_seq, rest.head_matches) == (True, 6, 8, True)
 
 
+async def test_proof_when_the_trusted_entry_is_missing(db: SystemSession, chain: UUID) -> None:
+    await tamper(db, "DELETE FROM audit_logs WHERE organization_id = :chain AND seq = 4", chain=chain)
+    found = await proof(db, chain, from_seq=5)
+    assert (found.is_ok, found.first_bad_seq, found.entries) == (False, 4, 0)
+    assert (await proof(db, chain, newest=4)).first_bad_seq == 4
+    assert (await proof(db, chain, newest=3)).is_ok
+
+
 async def test_proof_when_a_chain_is_empty(db: SystemSession, charlie: Persona) -> None:
     found = await proof(db, charlie.organization_id)
     assert (found.is_ok, found.entries, found.head_hash) == (True, 0, bytes(32))
@@ -367,4 +376,35 @@ async def test_chain_when_many_write_and_two_append(
     rows = await entries(db, of=chain)
     assert [row.seq for row in rows] == list(range(1, 101))
     assert all(row.entry_hash == hash_apart(row) for row in rows)
+    assert (await proof(db, chain)).is_ok
+
+
+@pytest.mark.commits
+async def test_proof_when_the_chain_grows_and_is_pruned_meanwhile(
+    db: SystemSession, database: Database, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verification takes no lock, and still never takes what is going on for tampering."""
+    monkeypatch.setattr("app.services.audit.verifying.STEP", 3)
+    monkeypatch.setattr("app.services.audit.pruning.STEP", 7)
+    chain, long_ago = alice.organization_id, clock.now() - timedelta(days=400)
+    for _ in range(60):
+        await make_entry(db, chain, actor=alice, occurred_at=long_ago)
+    done = asyncio.Event()
+    proofs: list[Proof] = []
+
+    async def keep_verifying() -> None:
+        while not done.is_set():
+            async with database.system(autocommit=True) as session:
+                proofs.append(await verify(session, chain))
+
+    verifying = [asyncio.ensure_future(keep_verifying()) for _ in range(3)]
+    for number in range(12):
+        async with database.transaction() as session:
+            await prune(session, chain)
+        await make_entry(db, chain, actor=alice, occurred_at=clock.now() if number > 2 else long_ago)
+    done.set()
+    await asyncio.gather(*verifying)
+    assert len(proofs) > 5
+    assert all(found.is_ok for found in proofs)
+    assert len({found.from_seq for found in proofs}) > 1
     assert (await proof(db, chain)).is_ok

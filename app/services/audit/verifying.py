@@ -135,12 +135,15 @@ def _empty(checkpoint: AuditCheckpoint | None, pending: int) -> Proof:
 async def _begin(chain: ChainRepository, standing: Row[Any], from_seq: int | None) -> _Walk:
     """Before the first entry that is to be proved."""
     before = from_seq - 1 if from_seq is not None else standing.base_seq
-    if before > standing.base_seq:
-        known = await chain.hash_at(before)
-        if known is None:
-            return _Walk(chain.organization_id, before, b"", first_bad_seq=before)
+    if before <= standing.base_seq:
+        return _Walk(chain.organization_id, standing.base_seq, standing.base_hash)
+    known = await chain.hash_at(before)
+    if known is not None:
         return _Walk(chain.organization_id, before, known)
-    return _Walk(chain.organization_id, standing.base_seq, standing.base_hash)
+    now = await chain.standing()
+    if now is not None and now.base_seq >= before:
+        return _Walk(chain.organization_id, now.base_seq, now.base_hash)
+    return _Walk(chain.organization_id, before - 1, b"", first_bad_seq=before)
 
 
 async def _walk(chain: ChainRepository, walk: _Walk, up_to: int, most: int, signed_seq: int | None) -> None:
