@@ -10,9 +10,11 @@ from app.core import clock
 from app.core.crypto import EMAIL_TOKEN_PREFIX, derive_token, key_ring
 from app.core.database import Database, SystemSession
 from app.core.ids import uuid7
+from app.core.passwords import hash_password
 from app.models.auth import OneTimeToken, Password, SignInThrottle, User, UserSession
 from app.services.auth.throttle import throttle_key
 from tests.factories.accounts import access_token_of, make_session, make_user
+from tests.factories.second_factor import Authenticator
 from tests.support.accounts import (
     DEVICE_KEY,
     OTHER_PASSWORD,
@@ -205,6 +207,28 @@ async def test_reset_when_the_account_has_a_second_factor(
     assert (await sign_in(client, EMAIL)).json()["status"] == "mfa_required"
     assert (await reset(client, token, OTHER_PASSWORD, code=app.code())).status_code == 200
     assert (await sign_in(client, EMAIL, OTHER_PASSWORD)).json()["status"] == "mfa_required"
+
+
+async def test_reset_when_the_factor_is_turned_on_meanwhile(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the new password is hashed: the factor is asked for then, and the token is not used up."""
+    made: list[Authenticator] = []
+
+    async def hash_slowly(password: str) -> str:
+        if not made:
+            made.append(await give_factor(db, user.id))
+        return await hash_password(password)
+
+    monkeypatch.setattr("app.services.auth.resetting.hash_password", hash_slowly)
+    token = await reset_token(client, database, EMAIL)
+    bare = await reset(client, token, OTHER_PASSWORD)
+    assert (bare.status_code, bare.json()["code"]) == (401, "mfa_required")
+    assert (await reset(client, token, OTHER_PASSWORD, code=made[0].code())).status_code == 200
 
 
 async def test_reset_when_a_backup_code_is_sent(

@@ -108,7 +108,7 @@ class ResettingService:
         hashed = await hash_password(body.new_password)
         if account.has_factor:
             await self._check_factor(identifier, account.user_id, body, now)
-        return await self._write(identifier, hashed, now)
+        return await self._write(identifier, hashed, now, proved_factor=account.has_factor)
 
     async def _look(self, identifier: UUID, now: datetime) -> _Account:
         async with self.database.system(autocommit=True) as session:
@@ -148,8 +148,13 @@ class ResettingService:
                 await void_token(self.session, self.database, identifier, now)
             raise
 
-    async def _write(self, identifier: UUID, hashed: str, now: datetime) -> PasswordWasReset:
+    async def _write(
+        self, identifier: UUID, hashed: str, now: datetime, *, proved_factor: bool
+    ) -> PasswordWasReset:
         user, _ = await use_token(self.session, PASSWORD_RESET, identifier, now)
+        if not proved_factor and await has_active_factor(self.session, user.id):
+            # It was turned on after the look; the refusal gives the token back.
+            raise mfa_required()
         await PeopleRepository(self.session).set_password(user.id, hashed, now)
         await confirm_address(self.session, user, now, keep_password=True)
         revoked = await end_sessions(self.session, user.id, reason="password_reset", now=now)
