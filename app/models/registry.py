@@ -12,6 +12,7 @@ from app.models import (
     products,
     realtime,
     settings,
+    stripe_webhooks,
     team,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "products",
     "realtime",
     "settings",
+    "stripe_webhooks",
     "team",
 ]

@@ -22,6 +22,7 @@ SWEEPS = {
     "orders_search": "A GIN index; the terms begin with the organisation.",
     "ownership_transfers_due": "The same sweep, for transfers.",
     "products_search": "A GIN index; the terms begin with the organisation.",
+    "stripe_commands_due": "The sweep of commands looks at those of every organisation.",
     "team_members_user_id": "The organisations of a person.",
 }
 """Indexes of owned tables that the organisation does not lead, and why; none of them is unique."""
