@@ -173,6 +173,7 @@ class Marker:
             return None
         principal = await self.identify(request)
         request.state.principal = principal
+        request.state.is_about_person = self.permission is None
         if principal.kind == "user":
             await enforce(request, "session", key=str(principal.session_id), by_address=True)
         await settle_limits(request)

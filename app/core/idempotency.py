@@ -187,12 +187,20 @@ class Claim:
         return hashlib.sha256(self.key.encode()).digest()
 
     def _owner(self) -> str:
-        """(organisation, principal, route); on public routes the route and the caller's address."""
-        principal = self.scope.get("state", {}).get("principal")
+        """(organisation, principal, route); on public routes the route and the caller's address.
+
+        Where a route asks for no permission, the organisation is the one that the request names: such an act
+        may move the person to another one, and its repeat comes from there.
+        """
+        state = self.scope.get("state", {})
+        principal = state.get("principal")
         route = f"{self.scope['method']} {self.scope['path']}"
         if principal is None:
             return f"public {client_address(self.scope, get_settings().trusted_proxies)} {route}"
         self._organization_id = principal.organization_id
+        if state.get("is_about_person"):
+            named = _header(self.scope, b"x-organization-id") or "-"
+            return f"{named} {principal.limit_key} {route}"
         return f"{principal.organization_id} {principal.limit_key} {route}"
 
 

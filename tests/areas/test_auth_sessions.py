@@ -112,6 +112,21 @@ async def test_switch_when_the_caller_is_a_member(
     assert user.last_organization_id == team.id
 
 
+async def test_switch_when_it_is_repeated_with_its_key(
+    client: AsyncClient, db: SystemSession, charlie: Persona
+) -> None:
+    """The repeat comes from the organisation that the first one moved to, and is the same request."""
+    team = await make_organization(db)
+    await make_member(db, team, user=await db.get_one(User, charlie.user_id))
+    headers = {**charlie.headers, "Idempotency-Key": "switch-1"}
+    body = {"organization_id": str(team.id)}
+    first = await client.post("/api/auth/switch-organization", json=body, headers=headers)
+    again = await client.post("/api/auth/switch-organization", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json() == first.json()
+
+
 async def test_switch_when_the_organization_is_not_the_callers(
     client: AsyncClient, db: SystemSession, alice: Persona, charlie: Persona
 ) -> None:
