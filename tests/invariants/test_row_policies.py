@@ -21,6 +21,7 @@ SWEEPS = {
     "orders_due": "The sweep that lets orders expire looks at those of every organisation.",
     "orders_search": "A GIN index; the terms begin with the organisation.",
     "ownership_transfers_due": "The same sweep, for transfers.",
+    "payment_methods_trials": "Whether a way to pay has had its trial, in whatever organisation.",
     "products_search": "A GIN index; the terms begin with the organisation.",
     "stripe_commands_due": "The sweep of commands looks at those of every organisation.",
     "team_members_user_id": "The organisations of a person.",
