@@ -2,7 +2,7 @@
 
 from datetime import UTC
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -40,8 +40,23 @@ Anybody = Annotated[Principal | None, Depends(public("whoever holds a checkpoint
 
 PAGED = ["page_too_deep", "cursor_invalid"]
 
+BEGIN: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "X-Audit-From": {
+                "description": "From when on your plan shows entries.",
+                "schema": {"type": "string", "format": "date-time"},
+            }
+        }
+    }
+}
 
-@router.get("", response_model=Page[AuditEntry], responses=problems({422: ["range_not_valid", *PAGED]}))
+
+@router.get(
+    "",
+    response_model=Page[AuditEntry],
+    responses={**problems({422: ["range_not_valid", *PAGED]}), **BEGIN},
+)
 async def list_audit_entries(
     _: Reader, audits: Audits, query: Annotated[AuditQuery, Query()], response: Response
 ) -> Rows[AuditEntry]:
