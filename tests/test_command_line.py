@@ -21,6 +21,7 @@ from app.core.embedded import EmbeddedPostgres
 from app.core.migrations import code_heads, current_heads
 from tests.support.cluster import Cluster
 from tests.support.redis import RedisServer, redis_server
+from tests.support.s3_server import BUCKET, S3Server
 from tests.support.service import PLAIN, ROOT, run, serving
 
 __all__ = ["redis_server"]
@@ -280,7 +281,7 @@ def test_doctor_finds_nothing_wrong_when_nothing_is(
     assert lines[-1] == "Nothing is wrong."
     names = [line[6:].partition(":")[0] for line in lines[:-1]]
     assert names == [
-        *("configuration", "data directory", "keys", "redis", "smtp"),
+        *("configuration", "data directory", "keys", "redis", "smtp", "storage"),
         *("database", "clock", "migrations", "canary", "work"),
     ]
 
@@ -296,8 +297,8 @@ def test_doctor_names_everything_that_is_wrong(empty_url: str, tmp_path: Path) -
     )
     assert done.returncode == 1
     failed = {line[6:].partition(":")[0] for line in done.stdout.splitlines() if line.startswith("FAIL")}
-    assert failed == {"data directory", "keys", "redis", "smtp", "migrations"}
-    assert done.stdout.splitlines()[-1] == "5 wrong; mend from the top."
+    assert failed == {"data directory", "keys", "redis", "smtp", "storage", "migrations"}
+    assert done.stdout.splitlines()[-1] == "6 wrong; mend from the top."
     assert "c2hvcnQ" not in done.stdout
     assert done.stderr == ""
 
@@ -307,6 +308,23 @@ def test_doctor_names_what_production_may_not_have(tmp_path: Path) -> None:
     failed = [line[6:].partition(":")[0] for line in done.stdout.splitlines() if line.startswith("FAIL")]
     assert set(failed) == {"PUBLIC_URL", "APP_URL", "MAIL_FROM", "smtp", "database"}
     assert done.returncode == 1
+
+
+def test_doctor_looks_into_the_bucket(fresh_url: str, tmp_path: Path, s3_server: S3Server) -> None:
+    bucket = {
+        "STORAGE_URL": f"s3://{BUCKET}/doctor",
+        "S3_ENDPOINT": s3_server.endpoint,
+        "S3_ACCESS_KEY_ID": s3_server.access_key_id,
+        "S3_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+    }
+    good = run("doctor", DATABASE_URL=fresh_url, DATA_DIR=str(tmp_path), **bucket)
+    assert f"ok    storage: s3://{BUCKET}/doctor takes and gives files" in good.stdout
+    assert "aborted after one day" in good.stdout
+    bad = run(
+        "doctor", DATABASE_URL=fresh_url, DATA_DIR=str(tmp_path), **bucket | {"S3_SECRET_ACCESS_KEY": "wrong"}
+    )
+    assert "FAIL  storage: " in bad.stdout
+    assert bad.returncode == 1
 
 
 def test_doctor_names_an_origin_that_lets_everybody_in(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,26 @@ async def test_ready_is_503_when_the_newest_sealed_value_is_of_another_ring(
     await db.commit()
     status, _, checks = await ready(client)
     assert (status, checks["keys"]) == (503, "fail")
+
+
+async def test_ready_warns_when_the_store_is_away(
+    client: AsyncClient, alice: Persona, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked once a minute, because it is written to."""
+    monkeypatch.setattr(health, "_kept_storage", {})
+    (tmp_path / "store").write_text("in the way")
+    monkeypatch.setattr(get_settings(), "storage_url", f"file://{tmp_path}/store")
+    answer = await client.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "warn")
+    assert answer.json()["checks"]["storage"] == [
+        {"status": "warn", "output": "The store of files does not answer."}
+    ]
+    assert str(tmp_path) not in answer.text
+    monkeypatch.setattr(get_settings(), "storage_url", f"file://{tmp_path}/another")
+    assert (await health.check_storage()).status == "warn"
+    monkeypatch.setattr(health, "STORAGE_KEPT_SECONDS", 0.0)
+    assert (await health.check_storage()).status == "pass"
+    assert [path for path in (tmp_path / "another").rglob("*") if path.is_file()] == []
 
 
 async def test_ready_warns_when_events_wait(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
