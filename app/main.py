@@ -1,11 +1,13 @@
 """The application: lifespan, layers and routers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 import app.models.registry  # noqa: F401 - the row guard must know every table
+from app.clients.storage.opening import object_store
 from app.core import dispatch, errors, http, idempotency, openapi
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
@@ -14,6 +16,7 @@ from app.jobs.app import load_areas
 from app.jobs.worker import Worker
 from app.routers import ROUTERS, SANDBOX_ROUTERS
 from app.services.audit.denials import note_denial
+from app.services.files.receiving import sweep_uploads
 from app.services.realtime.hub import Hub
 
 
@@ -55,6 +58,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.database = Database(
             create_engine(settings.database_url, pool_size=settings.database_pool_size)
         )
+    object_store()  # A store that is not well configured stops the start, and not the first upload.
+    await asyncio.to_thread(sweep_uploads)
     hub = app.state.hub = Hub(app.state.database, app.state.limiter, settings)
     await hub.start()
     worker = Worker(app.state.database, settings) if settings.worker == "inline" else None

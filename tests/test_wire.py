@@ -9,7 +9,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.core import protocol
+from app.core.config import get_settings
 from app.core.protocol import BoundedProtocol
+from app.services.files.receiving import uploads_folder
+from tests.support.personas import Persona
 
 CLOSE = b"Host: x\r\nConnection: close\r\n"
 
@@ -187,3 +190,88 @@ async def test_body_that_comes_slowly_but_steadily_is_taken(
     )
     answer = await exchange(port, head, *[b" " * 6000] * 10, pause=0.06)
     assert status(answer) == 400
+
+
+UPLOAD = b"POST /api/settings/avatar HTTP/1.1\r\nHost: api.luneo.test\r\n"
+FORM = b"Content-Type: multipart/form-data; boundary=xXx\r\n"
+PART = b'--xXx\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+MEBIBYTE = 1024 * 1024
+
+
+def upload_head(who: Persona, *more: bytes) -> bytes:
+    token = f"Authorization: {who.headers['Authorization']}\r\n".encode()
+    return UPLOAD + token + FORM + b"".join(line + b"\r\n" for line in more) + b"\r\n"
+
+
+def in_chunks(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+async def is_tidy() -> bool:
+    """Whether uploads leave nothing behind, within a moment."""
+    folder = uploads_folder()
+    for _ in range(100):
+        if not folder.exists() or not list(folder.iterdir()):
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def test_upload_when_it_is_too_large_and_says_so(port: int, alice: Persona) -> None:
+    """The whole body is sent, and the refusal is there to be read all the same."""
+    body = PART + b"x" * (3 * MEBIBYTE)
+    head = upload_head(alice, f"Content-Length: {len(body)}".encode())
+    answer = await exchange(port, head, body)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"file_too_large"' in answer
+    assert b"connection: close" in answer.lower()
+    assert await is_tidy()
+
+
+async def test_upload_when_it_asks_before_it_sends(port: int, alice: Persona) -> None:
+    head = upload_head(alice, b"Content-Length: 104857600", b"Expect: 100-continue")
+    answer = await exchange(port, head)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert await is_tidy()
+
+
+async def test_upload_when_its_chunks_never_end(port: int, alice: Persona) -> None:
+    """It is cut off long before the sender is done."""
+    piece = in_chunks(b"x" * 65_536)
+    head = upload_head(alice, b"Transfer-Encoding: chunked")
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + in_chunks(PART))
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 100 * MEBIBYTE:
+            writer.write(piece)
+            await writer.drain()
+            sent += len(piece)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    assert sent < 50 * MEBIBYTE
+    assert await is_tidy()
+
+
+async def test_upload_when_its_sender_hangs_up(port: int, alice: Persona) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(upload_head(alice, b"Content-Length: 1000000") + PART + b"x" * 100_000)
+    await writer.drain()
+    folder = uploads_folder()
+    for _ in range(100):
+        if folder.exists() and list(folder.iterdir()):
+            break
+        await asyncio.sleep(0.05)
+    assert list(folder.iterdir())
+    writer.transport.abort()
+    assert await is_tidy()
+
+
+async def test_upload_when_it_is_slow(port: int, alice: Persona, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(get_settings(), "upload_stall_s", 1)
+    head = upload_head(alice, b"Content-Length: 1000000")
+    answer = await exchange(port, head, PART, b"x" * 1000)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"upload_stalled"' in answer
+    assert await is_tidy()

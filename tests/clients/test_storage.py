@@ -1,7 +1,9 @@
 """The stores of objects: what goes in comes out, whole or not at all."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,35 @@ async def test_directory_when_it_cannot_be_written(tmp_path: Path) -> None:
     (root / "avatars").write_text("in the way")
     with pytest.raises(StorageUnavailable):
         await store.put(KEY, pieces(10), "image/webp")
+
+
+WRITE_FOR_EVER = """
+import asyncio, os, sys
+from pathlib import Path
+from app.clients.storage.directory import DirectoryStore
+
+async def pieces():
+    for _ in range(200):
+        yield b"x" * 100_000
+    os.kill(os.getpid(), 9)
+
+asyncio.run(DirectoryStore(Path(sys.argv[1])).put("a/x/one.bin", pieces(), "text/plain"))
+"""
+
+
+async def test_directory_when_its_writer_is_killed(tmp_path: Path) -> None:
+    root = tmp_path / "objects"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WRITE_FOR_EVER, str(root)), cwd=Path(__file__).resolve().parents[2]
+    )
+    assert await process.wait() == -9
+    store = DirectoryStore(root)
+    assert await keys(store, "") == {}
+    (draft,) = [path for path in root.rglob("*") if path.is_file()]
+    await store.tidy(datetime.now(UTC) - timedelta(hours=1))
+    assert draft.exists()
+    await store.tidy(datetime.now(UTC) + timedelta(hours=1))
+    assert not draft.exists()
 
 
 def settings(**values: object) -> Settings:

@@ -49,6 +49,9 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """The objects below a prefix, which ends where a `/` stands."""
 
+    async def tidy(self, before: datetime) -> None:
+        """Remove what writes that were interrupted before this moment have left behind."""
+
     def presign_get(self, key: str, seconds: int, *, file_name: str, media_type: str) -> str | None:
         """An address at which anybody may download the object; None where the store has no addresses."""
 

@@ -1,8 +1,10 @@
 """The local store: a directory that the processes of one machine share."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -31,9 +33,20 @@ class DirectoryStore(Objects):
             logger.error("storage_failed", key=key, error=repr(error))
             raise StorageUnavailable from error
 
+    async def tidy(self, before: datetime) -> None:
+        """Remove what writes that were interrupted before this moment have left behind."""
+        await asyncio.to_thread(self._remove_drafts, before.timestamp())
+
     def presign_get(self, key: str, seconds: int, *, file_name: str, media_type: str) -> str | None:  # noqa: ARG002 - see below
         """None: a directory has no addresses."""
         return None
+
+    def _remove_drafts(self, before: float) -> None:
+        # The library writes to `<key>#<number>` first; no key of ours has that sign.
+        for draft in self._root.rglob("*#*"):
+            with contextlib.suppress(FileNotFoundError):
+                if draft.stat().st_mtime < before:
+                    draft.unlink()
 
     def _sync(self, path: Path) -> None:
         """Bring a file, and the directories that lead to it, to the disk."""

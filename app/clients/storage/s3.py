@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -77,6 +77,9 @@ class S3Store(Objects):
     async def put(self, key: str, source: Path | AsyncIterator[bytes], media_type: str) -> None:
         """Store a local file, or what an iterator yields; S3 answers when it is durable."""
         await self._put(key, source, {"Content-Type": media_type})
+
+    async def tidy(self, before: datetime) -> None:
+        """Nothing: a rule of the bucket aborts unfinished uploads."""
 
     def presign_get(self, key: str, seconds: int, *, file_name: str, media_type: str) -> str | None:
         """An address at which anybody may download the object as an attachment for some seconds."""

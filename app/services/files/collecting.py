@@ -50,7 +50,9 @@ async def _note_failure(database: Database, key: str, error: str) -> None:
 
 async def verify(database: Database) -> tuple[int, int]:
     """Compare store and rows both ways; how many strays were found, and how many objects are missing."""
-    strays = await _find_strays(database, clock.now())
+    now = clock.now()
+    await object_store().tidy(now - STRAY_AGE)
+    strays = await _find_strays(database, now)
     missing = await _find_missing(database)
     STORAGE_MISSING.set(missing)
     if missing:

@@ -166,6 +166,13 @@ def _make_room(folder: Path, limit: int) -> None:
     folder.mkdir()
 
 
+def sweep_uploads() -> None:
+    """Remove what earlier processes have left; called when one starts."""
+    parent = uploads_folder()
+    if parent.exists():
+        sweep(parent)
+
+
 def sweep(parent: Path) -> None:
     """Remove what killed processes have left here, at most every ten minutes; a request takes minutes."""
     now = time.monotonic()
