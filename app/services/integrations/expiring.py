@@ -1,6 +1,8 @@
 """Tells in good time that keys expire."""
 
+from datetime import timedelta
 from itertools import groupby
+from math import ceil
 
 from app.core.database import ScopedSession
 from app.core.events import emit_all
@@ -11,7 +13,7 @@ from app.services.integrations.revoking import facts_of
 TERMS = (1, 7, 14)
 """Days before the end at which a notice is due, the shortest first: one key gets one notice at a time."""
 
-DAY_SECONDS = 86_400
+DAY = timedelta(days=1)
 
 
 async def tell_expiring(session: ScopedSession) -> int:
@@ -22,7 +24,7 @@ async def tell_expiring(session: ScopedSession) -> int:
     due.sort(key=lambda key: (key.organization_id, key.id))
     for organization_id, keys in groupby(due, key=lambda key: key.organization_id):
         events = [
-            ApiKeyExpiring(**facts_of(key), days=-int(-(key.expires_at - now).total_seconds() // DAY_SECONDS))
+            ApiKeyExpiring(**facts_of(key), days=ceil((key.expires_at - now) / DAY))
             for key in keys
             if key.expires_at is not None
         ]
