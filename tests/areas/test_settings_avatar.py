@@ -1,6 +1,7 @@
 """The portrait: what is taken, what becomes of it, and whose it is."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -22,6 +23,7 @@ from app.services.files.receiving import uploads_folder
 from tests.support.accounts import events
 from tests.support.images import decoded, picture
 from tests.support.personas import Persona
+from tests.support.s3_server import BUCKET, S3Server
 
 URL = "/api/settings/avatar"
 
@@ -185,6 +187,31 @@ async def test_avatar_when_it_is_changed_too_often(client: AsyncClient, alice: P
     assert [answer.status_code for answer in answers] == [204] * 10 + [429]
     late = await send(client, alice, picture())
     assert (late.status_code, late.json()["code"]) == (429, "rate_limited")
+
+
+async def test_avatar_when_the_store_is_a_bucket(
+    client: AsyncClient,
+    db: SystemSession,
+    alice: Persona,
+    s3_server: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = {
+        "storage_url": f"s3://{BUCKET}/{alice.user_id}",
+        "s3_endpoint": s3_server.endpoint,
+        "s3_access_key_id": s3_server.access_key_id,
+        "s3_secret_access_key": s3_server.secret_access_key,
+    }
+    for name, value in bucket.items():
+        monkeypatch.setattr(get_settings(), name, value)
+    answer = await send(client, alice, picture())
+    assert answer.status_code == 200, answer.text
+    (file,) = await files_of(db, alice)
+    assert await object_store().stat(file.storage_key) == file.size_bytes
+    shown = await client.get(path_of(answer.json()["avatar_url"]))
+    assert hashlib.sha256(shown.content).hexdigest() == file.sha256
+    part = await client.get(path_of(answer.json()["avatar_url"]), headers={"Range": "bytes=-20"})
+    assert (part.status_code, part.content) == (206, shown.content[-20:])
 
 
 async def test_avatar_when_the_store_is_away(

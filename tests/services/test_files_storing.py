@@ -18,6 +18,8 @@ from app.core.database import Database, SystemSession
 from app.core.errors import Unavailable
 from app.core.ids import uuid7
 from app.core.metrics import STORAGE_MISSING
+from app.jobs.app import load_areas
+from app.jobs.queue import JOBS
 from app.models.auth import User
 from app.models.files import StorageDeletion, StorageUsage, StoredFile
 from app.models.team import Organization
@@ -331,6 +333,22 @@ async def test_store_when_it_lacks_objects(
     await object_store().put(cut.storage_key, pieces(b"x"), "image/webp")
     assert await collecting.verify(database) == (0, 2)
     assert STORAGE_MISSING._value.get() == 2
+
+
+async def test_jobs_when_they_run(
+    database: Database, db: SystemSession, alice: Persona, source: Path
+) -> None:
+    """A day after it was placed without a row, a file is gone; nothing else is wrong, and nothing is done."""
+    load_areas()
+    await make_file(db, owner=alice, bucket="attachments")
+    placed = await place(database, source, alice)
+    with clock.travel(DAY):
+        for name in ("files.collect_garbage", "files.verify", "files.recount"):
+            assert JOBS[name].cron is not None
+            await JOBS[name].run(database)
+    assert await object_store().stat(placed.key) is None
+    assert len(await objects()) == 1
+    assert await usage(db, alice) == (1000, 1)
 
 
 async def test_rows_when_a_stranger_looks(
