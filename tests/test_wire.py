@@ -228,6 +228,18 @@ async def test_upload_when_it_is_too_large_and_says_so(port: int, alice: Persona
     assert await is_tidy()
 
 
+async def test_upload_when_it_is_refused_at_its_end(port: int, alice: Persona) -> None:
+    """Nothing is left to be read, so nobody waits for it, and the connection serves the next request."""
+    body = PART + b"x\r\n" + PART + b"y\r\n--xXx--\r\n"
+    head = upload_head(alice, f"Content-Length: {len(body)}".encode())
+    began = asyncio.get_running_loop().time()
+    answer = await exchange(port, head + body, b"GET /health/live HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert asyncio.get_running_loop().time() - began < 3
+    assert answer.startswith(b"HTTP/1.1 422 ")
+    assert b'"code":"file_count"' in answer
+    assert answer.count(b"HTTP/1.1 200 ") == 1
+
+
 async def test_upload_when_it_asks_before_it_sends(port: int, alice: Persona) -> None:
     head = upload_head(alice, b"Content-Length: 104857600", b"Expect: 100-continue")
     answer = await exchange(port, head)

@@ -6,7 +6,9 @@ from typing import Any
 from PIL import Image
 
 
-def picture(kind: str = "PNG", *, size: tuple[int, int] = (640, 480), mode: str = "RGB", **save: Any) -> bytes:
+def picture(
+    kind: str = "PNG", *, size: tuple[int, int] = (640, 480), mode: str = "RGB", **save: Any
+) -> bytes:
     """A picture whose left half is reddish and whose right half is bluish, in any mode."""
     base = Image.new("RGB", size, (200, 40, 40))
     base.paste((40, 40, 200), (size[0] // 2, 0, *size))

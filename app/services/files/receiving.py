@@ -68,15 +68,15 @@ async def _receive(request: Request, bucket: Bucket, folder: Path) -> Received:
     boundary = _boundary(request)
     # The form says more exactly what is too much; it sees whole pieces.
     await body_up_to(bucket.limit + MEBIBYTE)(request)
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared[:18]) > bucket.limit + FORM_BYTES:
-        raise await _closing(request, too_large(bucket.limit))
+    body = _Body(request)
+    if body.declared > bucket.limit + FORM_BYTES:
+        raise await body.refused(too_large(bucket.limit))
     await asyncio.to_thread(_make_room, folder, bucket.limit)
     path = folder / "source"
     target = await asyncio.to_thread(path.open, "xb")
     try:
         form = UploadForm(boundary, target, bucket.limit)
-        await _read(request, form)
+        await _read(body, form)
     finally:
         await asyncio.to_thread(target.close)
     form.finish()
@@ -94,32 +94,51 @@ async def _receive(request: Request, bucket: Bucket, folder: Path) -> Received:
     return Received(folder, path, form.size, digest.hex(), media_type)
 
 
-async def _read(request: Request, form: UploadForm) -> None:
-    """Read the body to its end; a refusal before that closes the connection."""
+class _Body:
+    """The body of a request as it arrives, and what is left of it when it is refused."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._has_more = True
+        declared = request.headers.get("content-length", "")
+        self.declared = int(declared[:18]) if declared.isdecimal() else 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """One piece after the other; TimeoutError when none comes for UPLOAD_STALL_S."""
+        patience = get_settings().upload_stall_s
+        while self._has_more:
+            async with asyncio.timeout(patience):
+                message = await self._request.receive()
+            self._has_more = message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise malformed()
+            yield message.get("body", b"")
+
+    async def refused(self, refusal: AppError, *, is_read_on: bool = True) -> AppError:
+        """The refusal; when something is left, the connection cannot serve another request."""
+        if not self._has_more:
+            return refusal
+        if is_read_on:
+            # What is forgotten is bounded by itself; the refusal is told already.
+            await body_up_to(sys.maxsize)(self._request)
+            await take_in(self._request.scope, self._request.receive, self.declared)
+        refusal.headers["Connection"] = "close"
+        return refusal
+
+
+async def _read(body: _Body, form: UploadForm) -> None:
+    """Read the body to its end."""
     try:
         async with asyncio.timeout(SECONDS_IN_ALL):
-            async for piece in _pieces(request):
+            async for piece in body.pieces():
                 form.feed(piece)
                 if form.is_due:
                     await _write(form)
         await _write(form)
     except TimeoutError:
-        raise await _closing(request, _stalled(), is_read_on=False) from None
+        raise await body.refused(_stalled(), is_read_on=False) from None
     except AppError as refusal:
-        raise await _closing(request, refusal) from None
-
-
-async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    """The pieces of the body as they arrive; TimeoutError when none does for UPLOAD_STALL_S."""
-    patience = get_settings().upload_stall_s
-    has_more = True
-    while has_more:
-        async with asyncio.timeout(patience):
-            message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise malformed()
-        yield message.get("body", b"")
-        has_more = message.get("more_body", False)
+        raise await body.refused(refusal) from None
 
 
 async def _write(form: UploadForm) -> None:
@@ -129,18 +148,6 @@ async def _write(form: UploadForm) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise _full() from error
-
-
-async def _closing(request: Request, refusal: AppError, *, is_read_on: bool = True) -> AppError:
-    """The refusal of a body of which something is left: the connection cannot serve another request."""
-    if is_read_on:
-        declared = request.headers.get("content-length", "")
-        expected = int(declared[:18]) if declared.isdigit() else 0
-        # What is forgotten is bounded by itself; the refusal is told already.
-        await body_up_to(sys.maxsize)(request)
-        await take_in(request.scope, request.receive, expected)
-    refusal.headers["Connection"] = "close"
-    return refusal
 
 
 def _boundary(request: Request) -> bytes:
