@@ -112,6 +112,15 @@ class Settings(BaseSettings):
     organization_grace_days: int = Field(
         30, ge=1, le=365, description="Until a deleted organisation is purged."
     )
+    billing_grace_days: int = Field(
+        7, ge=0, le=90, description="How long an overdue subscription may be used."
+    )
+    billing_preview_minutes: int = Field(
+        10, ge=1, le=60, description="How long the preview of a change of plan is good."
+    )
+    usage_reservation_minutes: int = Field(
+        15, ge=1, le=1440, description="How long quota is set aside for work that is under way."
+    )
     password_breach_check: Literal["on", "off"] = Field(
         "off", description="`on`: ask by k-anonymity whether a new password was leaked."
     )
@@ -154,6 +163,12 @@ class Settings(BaseSettings):
     limit_public_product: Rule = Field("120/1m", description="Public product pages per address.")
     limit_products_import: Rule = Field("6/1m", description="Product imports per principal.")
     limit_products_export: Rule = Field("6/1h", description="Product exports per principal.")
+    limit_billing_read: Rule = Field("600/1m", description="Reads of billing per principal.")
+    limit_invoice_pdf: Rule = Field("60/1m", description="Documents as PDF per principal.")
+    limit_usage_events: Rule = Field("600/1m", description="Uses reported per principal.")
+    limit_billing_plans: Rule = Field("120/1m", description="Reads of the price list per address.")
+    limit_billing_change: Rule = Field("10/1m", description="Checkouts and changes of plan per principal.")
+    limit_payment_methods: Rule = Field("20/1h", description="Changes of payment methods per principal.")
     limit_orders_read: Rule = Field("600/1m", description="Order lists and reads per principal.")
     limit_orders_create: Rule = Field("60/1m", description="Orders placed per principal.")
     limit_orders_quote: Rule = Field("120/1m", description="Quotes per principal.")
@@ -179,6 +194,7 @@ class Settings(BaseSettings):
     stripe_allow_test_key: bool = Field(False, description="Lets production run on a test key.")
     stripe_timeout_seconds: int = Field(10, ge=1, le=80, description="Patience with one call to Stripe.")
     stripe_max_retries: int = Field(2, ge=0, le=5, description="Repetitions of one call.")
+    stripe_automatic_tax: bool = Field(False, description="Lets Stripe work out the tax of checkouts.")
     stripe_webhook_concurrency: int = Field(
         32, ge=1, le=1000, description="Deliveries of Stripe at once in one process."
     )
