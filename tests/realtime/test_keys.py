@@ -8,6 +8,7 @@ from httpx import AsyncClient
 from sqlalchemy import update
 
 from app.core import clock
+from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.core.events import emit
 from app.core.permissions import Permission
@@ -83,6 +84,16 @@ async def test_key_when_it_lacks_the_scope(http: AsyncClient, db: SystemSession,
         assert answer.json()["scope"] == "events:read"
     answer = await http.post("/api/realtime/tickets", headers={"X-API-Key": secret})
     assert (answer.status_code, answer.json()["code"]) == (403, "user_session_required")
+
+
+async def test_streams_when_a_key_opens_too_many(
+    http: AsyncClient, db: SystemSession, alice: Persona, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_settings(), "max_streams", 1)
+    _, other = await make_api_key_row(db, owner=alice)
+    async with following(http, made[1]), following(http, {"X-API-Key": other}):
+        answer = await http.get(STREAM, headers=made[1])
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_streams")
 
 
 async def test_stream_when_its_key_is_revoked(
