@@ -19,6 +19,7 @@ from app.routers import (
     sandbox_idp,
     settings,
     storefront,
+    stripe_webhooks,
     team,
 )
 
@@ -60,6 +61,7 @@ ROUTERS: list[APIRouter] = [
     orders.router,
     orders.acts_router,
     orders.money_router,
+    stripe_webhooks.router,
     public.router,
     storefront.router,
 ]

@@ -80,6 +80,8 @@ TYPES = {
     "session.refresh_reused",
     "session.revoked",
     "stock.drift_detected",
+    "stripe.customer_conflict",
+    "stripe.event_dead",
     "team.invitation_cancelled",
     "team.invitation_declined",
     "team.invitation_expired",
@@ -126,6 +128,8 @@ TYPES = {
 UNHEARD = {
     "order.money_inconsistent": "Monitoring will raise an alert from the log.",
     "stock.drift_detected": "Monitoring will raise an alert from the log.",
+    "stripe.customer_conflict": "Monitoring will raise an alert from the log.",
+    "stripe.event_dead": "Monitoring will raise an alert from the log.",
 }
 """Internal events that no handler waits for, and who will."""
 

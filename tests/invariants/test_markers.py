@@ -64,7 +64,11 @@ PUBLIC = {
 }
 """Who may call these without a credential: everybody, and why; the marker says the same."""
 
-SIGNED = {"GET /metrics": "METRICS_TOKEN"}
+SIGNED = {
+    "GET /metrics": "METRICS_TOKEN",
+    "POST /api/stripe/webhook": "stripe",
+    "POST /api/webhooks/stripe": "stripe",
+}
 """Whose signature or shared token these routes check themselves."""
 
 EARLY: dict[str, str] = {}
@@ -205,6 +209,8 @@ UNLIMITED = {
     "GET /api/auth/confirm": "It leads on to the app and looks nothing up.",
     "GET /api/auth/providers": "It says what the settings say.",
     "POST /api/auth/refresh": "Its service counts by session and, for tokens that are none, by address.",
+    "POST /api/stripe/webhook": "Stripe delivers in bursts; its service bounds how many are worked on at once.",
+    "POST /api/webhooks/stripe": "The same.",
 }
 """Open routes under /api whose service counts requests itself, or that cost nothing."""
 

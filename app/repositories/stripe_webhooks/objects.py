@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from app.models.orders import Order
 from app.models.stripe_webhooks import StripeObject
 from app.models.team import Organization
 from app.repositories.base import Repository
@@ -53,4 +54,10 @@ class ObjectRepository(Repository[StripeObject]):
         """Whether there is such an organisation, deleted or not."""
         connection = await self.session.connection()
         found = await connection.execute(select(Organization.id).where(Organization.id == organization_id))
+        return found.scalar() is not None
+
+    async def order_exists(self, order_id: UUID) -> bool:
+        """Whether any organisation has this order."""
+        connection = await self.session.connection()
+        found = await connection.execute(select(Order.id).where(Order.id == order_id).limit(1))
         return found.scalar() is not None

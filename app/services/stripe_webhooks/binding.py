@@ -35,3 +35,8 @@ async def owners_of(session: "ScopedSession", stripe_ids: Sequence[str]) -> dict
 async def organization_exists(session: "ScopedSession", organization_id: UUID) -> bool:
     """Whether an organisation that metadata names is one of ours."""
     return await ObjectRepository(session).organization_exists(organization_id)
+
+
+async def reference_exists(session: "ScopedSession", order_id: UUID) -> bool:
+    """Whether an order that metadata names is one of ours."""
+    return await ObjectRepository(session).order_exists(order_id)

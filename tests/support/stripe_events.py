@@ -1,0 +1,61 @@
+"""Events of Stripe that a test makes up and signs itself; effects and calls that one test registers."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from httpx import AsyncClient, Response
+
+from app.clients.stripe.signature import HEADER, sign
+from app.core import clock
+from app.services.stripe_webhooks import commands, effects
+from app.services.stripe_webhooks.areas import load_areas
+from tests.support.stripe_sandbox import StripeSandbox
+
+WEBHOOK = "/api/stripe/webhook"
+
+
+def event_of(kind: str, subject: dict[str, Any]) -> dict[str, Any]:
+    """An event as Stripe would send it."""
+    return {
+        "id": f"evt_{secrets.token_hex(12)}",
+        "object": "event",
+        "type": kind,
+        "api_version": "2026-10-28.endive",
+        "created": int(clock.now().timestamp()),
+        "livemode": False,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "data": {"object": subject},
+    }
+
+
+async def send(
+    client: AsyncClient,
+    stripe: StripeSandbox,
+    event: dict[str, Any] | bytes,
+    *,
+    path: str = WEBHOOK,
+    offset: int = 0,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Deliver an event, or any bytes, signed `offset` seconds from now."""
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    timestamp = int(clock.now().timestamp()) + offset
+    signature = sign(body, await stripe.sandbox.webhook_secret(), timestamp)
+    return await client.post(path, content=body, headers={HEADER: signature, **(headers or {})})
+
+
+@contextmanager
+def own_registrations() -> Iterator[None]:
+    """Forget at the end of the block which effects and calls were registered in it."""
+    load_areas()
+    before = {kind: list(found) for kind, found in effects._EFFECTS.items()}, dict(commands._COMMANDS)
+    try:
+        yield
+    finally:
+        for registry, kept in zip((effects._EFFECTS, commands._COMMANDS), before, strict=True):
+            registry.clear()
+            registry.update(kept)
