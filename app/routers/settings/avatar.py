@@ -60,6 +60,9 @@ async def update_avatar(_: SignedIn, upload: Upload, avatars: Avatars) -> Avatar
 
     The middle of the picture is kept as a WebP of 512 by 512 pixels, without the metadata of what you sent
     and without its name. The address is a new one each time, and everybody may read it.
+
+    `file_too_large` says how large it may be in `limit_bytes`, `file_type_refused` what is taken in
+    `accepted`.
     """
     return await avatars.replace(upload)
 
