@@ -13,6 +13,9 @@ Action = Callable[[State, str], None]
 ACTIONS: dict[str, Action] = {}
 """What timers do, by name."""
 
+EVERY_PASS: list[Callable[[State], None]] = []
+"""What is looked at whenever due timers run, since it lives in real time."""
+
 _PERIOD = re.compile(
     r"P(?:(\d{1,2})Y)?(?:(\d{1,3})M)?(?:(\d{1,3})W)?(?:(\d{1,4})D)?"
     r"(?:T(?:(\d{1,5})H)?(?:(\d{1,6})M)?(?:(\d{1,8})S)?)?"
@@ -33,6 +36,12 @@ def timer(name: str) -> Callable[[Action], Action]:
     return register
 
 
+def each_pass(check: Callable[[State], None]) -> Callable[[State], None]:
+    """Register what is looked at before every request."""
+    EVERY_PASS.append(check)
+    return check
+
+
 def run_due(state: State) -> None:
     """Run every timer up to the state's time; what an action schedules is run in the same pass."""
     end = state.now
@@ -47,6 +56,8 @@ def run_due(state: State) -> None:
         if due["id"] in state.objects:
             ACTIONS[due["action"]](state, due["id"])
     state.now = end
+    for check in EVERY_PASS:
+        check(state)
 
 
 def advance(state: State, period: str) -> None:

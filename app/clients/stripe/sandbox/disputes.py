@@ -27,13 +27,14 @@ def open_dispute(
         charge=charge["id"],
         currency=charge["currency"],
         enhanced_eligibility_types=[],
-        evidence={},
+        evidence={"enhanced_evidence": {}},
         evidence_details={
             "due_by": state.now + 14 * DAY,
             "enhanced_eligibility": {},
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "manual",
         },
         is_charge_refundable=is_warning,
         payment_intent=charge["payment_intent"],
@@ -86,7 +87,8 @@ def submit_evidence(state: State, params: Params, identifier: str) -> Object:
     changes: Object = {"metadata": params.metadata(dispute["metadata"])}
     if "evidence" in params:
         given = params.hash("evidence")
-        changes["evidence"] = {name: given.text(name, most=150_000) for name in given.values}
+        named = {name: given.text(name, most=150_000) for name in given.values}
+        changes["evidence"] = {**dispute["evidence"], **named}
         changes["evidence_details"] = {
             **dispute["evidence_details"],
             "has_evidence": True,

@@ -29,6 +29,8 @@ def decode(form: str) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise invalid(f"Invalid hash: {name}", code="parameter_invalid", param=name)
             place = inner
+        if isinstance(place.get(parts[-1]), dict):
+            raise invalid(f"Invalid string: {name}", code="parameter_invalid", param=name)
         place[parts[-1]] = value
     return {name: _lists(value) for name, value in root.items()}
 
