@@ -38,7 +38,7 @@ class ObjectStore(Protocol):
         """The size of an object in bytes; None when there is none."""
 
     def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end` (not included) in pieces of CHUNK. ObjectMissing."""
+        """The bytes from `start` up to `end` (not included) in pieces of up to CHUNK. ObjectMissing."""
 
     async def copy(self, source: str, target: str) -> None:
         """Give the bytes of one object to another key as well. ObjectMissing."""

@@ -32,11 +32,14 @@ class Objects:
             return None
 
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end` (not included) in pieces of CHUNK."""
+        """The bytes from `start` up to `end` (not included) in pieces of up to CHUNK."""
         with _translated(key):
             found = await obstore.get_async(self._inner, key, options={"range": (start, end)})
+            # The library gathers at least so much, and passes on whatever has arrived by then.
             async for piece in found.stream(min_chunk_size=CHUNK):
-                yield bytes(piece)
+                data = bytes(piece)
+                for at in range(0, len(data), CHUNK):
+                    yield data[at : at + CHUNK]
 
     async def copy(self, source: str, target: str) -> None:
         """Give the bytes of one object to another key as well."""
