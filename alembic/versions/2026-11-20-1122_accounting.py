@@ -188,7 +188,7 @@ END $$
 """Of a mirror, what Stripe itself cannot change any more; of an own document, all but where its file is."""
 
 KEEP_INVOICE_LINE = """
-CREATE FUNCTION keep_invoice_line() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION keep_invoice_line() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
 DECLARE
   line invoice_lines := CASE TG_OP WHEN 'INSERT' THEN NEW ELSE OLD END;
 BEGIN
@@ -199,7 +199,7 @@ BEGIN
   RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END $$
 """
-"""A document's own statement does not see the document yet, so that its lines come in with it, or never."""
+"""STABLE, so that it sees what was there before its statement: lines come in with their document, or never."""
 
 TRIGGERS = (
     "CREATE TRIGGER invoices_final BEFORE UPDATE OR DELETE ON invoices"

@@ -214,7 +214,7 @@ async def test_cancelling_when_there_are_two_lines_or_forty(
         with statements() as seen:
             await act(client, alice, order, "cancel")
         costs.append(len(seen))
-    assert costs == [19, 19]
+    assert costs == [23, 23]
     rows = (await db.execute(select(OrderItem.total_amount, OrderItem.refunded_amount))).all()
     assert all(total == back for total, back in rows)
 

@@ -288,7 +288,7 @@ async def test_placing_when_the_order_has_one_line_or_fifty(
                 "/api/orders", headers=alice.headers, json=order_body(*((line, 1) for line in lines))
             )
         costs.append(len(seen))
-    assert costs == [5, 5]
+    assert costs == [6, 6]
 
 
 async def test_placing_when_the_code_is_limited_to_one_per_buyer(
@@ -303,7 +303,7 @@ async def test_placing_when_the_code_is_limited_to_one_per_buyer(
     await place_order(client, alice, product)
     with statements() as seen:
         await place_order(client, alice, product, discount_code="TEN")
-    assert len(seen) == 7
+    assert len(seen) == 8
 
 
 async def test_order_when_two_organisations_number_theirs(

@@ -15,6 +15,7 @@ from app.models.billing import DocumentCounter
 from app.models.orders import DiscountCode, Order, OrderItem, OrderStatusHistory
 from app.models.products import Product, StockMovement, StockReservation
 from tests.areas.test_orders_pricing import make_code
+from tests.factories.billing import grant_plan
 from tests.factories.orders import order_body, place_order
 from tests.factories.products import make_product
 from tests.support.personas import Persona
@@ -55,6 +56,7 @@ async def test_last_piece_when_fifty_want_it(client: AsyncClient, db: SystemSess
 async def test_baskets_when_sixty_cross_each_other(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
+    await grant_plan(db, alice.organization_id, "enterprise")
     products = [await make_product(db, owner=alice, name=f"P{n}", stock=1000) for n in range(8)]
     dice = random.Random(7)
     baskets = [dice.sample(products, 5) for _ in range(60)]
@@ -78,6 +80,7 @@ async def test_numbers_when_some_orders_are_refused(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
     """A refusal comes before the number is taken, or gives it back: there are no gaps."""
+    await grant_plan(db, alice.organization_id, "enterprise")
     plenty = await make_product(db, owner=alice, name="Plenty", stock=1000, price=1000)
     few = await make_product(db, owner=alice, name="Few", stock=4)
     bodies = [
@@ -201,6 +204,7 @@ async def test_products_when_orders_are_placed_paid_and_cancelled_across_them(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
     """Every act locks its products in one order, so that no two ever wait for each other."""
+    await grant_plan(db, alice.organization_id, "enterprise")
     choice = random.Random(8)
     products = [await make_product(db, owner=alice, price=1000, stock=10_000) for _ in range(8)]
 

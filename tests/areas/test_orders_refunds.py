@@ -535,6 +535,6 @@ async def test_refund_when_the_order_has_two_lines_or_forty(
         with statements() as seen:
             await refund(client, alice, order, lines=lines, returned=True, restock=True)
         costs.append(len(seen))
-    assert costs == [17, 17]
+    assert costs == [21, 21]
     rows = (await db.execute(select(OrderPayment.amount, OrderPayment.amount_refunded))).all()
     assert all(paid == back for paid, back in rows)

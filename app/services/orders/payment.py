@@ -6,6 +6,8 @@ from app.core.errors import Conflict, FieldError, Invalid
 from app.core.ids import uuid7
 from app.models.orders import Order, OrderPayment
 from app.schemas.orders import ManualPayment, OrderDetail
+from app.services.billing.order_invoices import invoice_order
+from app.services.billing.order_money import record_charge
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import OrderCompleted, OrderEvent, OrderOversold, OrderPaid
 from app.services.orders.lines import product_ids
@@ -60,7 +62,10 @@ class OrderPaymentService:
             received_at=now,
         )
         self.session.add(payment)
-        return await self.desk.put_back(order, *events, *await self.settle(order))
+        events += await self.settle(order)
+        invoice = await invoice_order(self.session, order)
+        await record_charge(self.session, order, payment, invoice)
+        return await self.desk.put_back(order, *events)
 
     async def _revive(self, order: Order) -> list[type[OrderEvent]]:
         """Take the stock of an expired order again, and make it a confirmed one.
@@ -81,7 +86,10 @@ class OrderPaymentService:
         return [OrderOversold]
 
     async def settle(self, order: Order) -> list[type[OrderEvent]]:
-        """Make a locked order a paid one, its stock taken; answers what is to be told of it."""
+        """Make a locked order a paid one, its stock taken; answers what is to be told of it.
+
+        The caller issues its invoice after that, as the last thing that locks.
+        """
         now = await self.session.now()
         if order.status == "pending":
             await self.stock.commit(order.id)

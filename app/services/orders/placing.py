@@ -22,6 +22,8 @@ from app.schemas.orders import (
     OrderLine,
     OrderSubmit,
 )
+from app.services.billing.order_invoices import invoice_order
+from app.services.billing.usage import count
 from app.services.orders.basket import Basket, BasketService
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import OrderEvent, OrderPaid, OrderPlaced, order_event
@@ -54,7 +56,7 @@ class PlacingService:
         """Place an order, or keep a draft. What may refuse is judged in the order of the code.
 
         422 of the body, `customer_email_required`, `return_path_invalid`; the refusals of a basket; 409
-        `insufficient_stock`; 422 `discount_not_applicable`; 409 `price_changed`.
+        `insufficient_stock`; 422 `discount_not_applicable`; 409 `price_changed`; 402 `quota_exceeded`.
         """
         if body.checkout is not None:
             refuse_foreign_paths(body.checkout)
@@ -99,6 +101,7 @@ class PlacingService:
         )
         await self.sales.keep(sale, order.id, email)
         await self.rewrite(order, sale)
+        await count(self.session, self.organization_id, "orders", 1, order.id)
         now = await self.session.now()
         order.order_number = await self.placing.next_number(order_series(basket.settings, now))
         order.status = "pending"
@@ -109,7 +112,9 @@ class PlacingService:
         await self.session.flush()
         if not sale.is_free:
             return [OrderPlaced]
-        return [OrderPlaced, *await self.payments.settle(order)]
+        events = await self.payments.settle(order)
+        await invoice_order(self.session, order)
+        return [OrderPlaced, *events]
 
     async def read_again(self, order: Order) -> Basket:
         """The basket of an order's stored lines, as products and rates are now."""
@@ -173,6 +178,7 @@ class PlacingService:
             "reservation_expires_at": held_until(basket.settings, method, now),
         }
         items = sale.items(order_id)
+        await count(self.session, self.organization_id, "orders", 1, order_id)
         series = order_series(basket.settings, now)
         names = [(item["sku"], item["name"]) for item in items]
         placed = await self.placing.place(
@@ -198,6 +204,7 @@ class PlacingService:
         if order is None:
             raise LookupError("an order was placed and cannot be read")
         await self.payments.settle(order)
+        await invoice_order(self.session, order)
         await self.session.flush()
         view = await self.desk.view(order)
         for kind in (OrderPlaced, OrderPaid):

@@ -15,6 +15,8 @@ from app.models.orders import Order, OrderItem, OrderPayment, Refund
 from app.repositories.orders.orders import OrderRepository
 from app.repositories.orders.refunds import LineChange, PaymentRepository, RefundRepository
 from app.schemas.orders import RefundCreate, RefundLine, RefundRead
+from app.services.billing.order_invoices import credit_refund
+from app.services.billing.order_money import record_refund
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import OrderEventKind, OrderRefunded, OrderReturned, RefundFacts
 from app.services.orders.faults import fault
@@ -165,6 +167,8 @@ class RefundService:
             actor_id=None if actor_id is None else str(actor_id),
         )
         self.session.add(refund)
+        note = await credit_refund(self.session, refund)
+        await record_refund(self.session, refund, note, await self.session.now())
         return refund
 
     async def restock(

@@ -1,0 +1,151 @@
+"""Owns what is counted against the limits of plans: each thing once, and never above the limit."""
+
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from app.core.config import get_settings
+from app.core.database import ScopedSession
+from app.core.errors import PaymentRequired
+from app.core.events import emit
+from app.repositories.billing.usage import Counted, UsageRepository, Use
+from app.services.billing.entitlements import check_gauge, entitlements, upgrade_url
+from app.services.billing.events import UsageThresholdReached
+from app.services.billing.periods import MeterPeriod, meter_period
+
+Counter = Literal["ai_generations", "orders", "ar_views", "renders", "api_calls", "analytics_events"]
+"""What is counted per period."""
+
+THRESHOLDS = (100, 80)
+"""Shares of a limit, in per cent, that are told of once per period."""
+
+
+async def count(
+    session: ScopedSession,
+    organization_id: UUID,
+    metric: Counter,
+    quantity: int,
+    operation_id: UUID | str,
+    *,
+    may_refuse: bool = True,
+    subject: str | None = None,
+) -> bool:
+    """Count something that is done in the caller's transaction; False when it was counted already.
+
+    `operation_id` is the id of what is done, never of the request. 402 `quota_exceeded`, unless
+    `may_refuse` is false: what has happened already is counted above the limit too.
+    """
+    meter = _Meter(session, organization_id, metric)
+    return await meter.add(str(operation_id), quantity, may_refuse=may_refuse, subject=subject)
+
+
+async def reserve(
+    session: ScopedSession,
+    organization_id: UUID,
+    metric: Counter,
+    quantity: int,
+    operation_id: UUID | str,
+    *,
+    subject: str | None = None,
+) -> bool:
+    """Set quota aside for work that begins; False when it is reserved or counted already.
+
+    A reservation that is neither confirmed nor released in USAGE_RESERVATION_MINUTES is given back. One that
+    was released may be reserved again. 402 `quota_exceeded`.
+    """
+    kept = timedelta(minutes=get_settings().usage_reservation_minutes)
+    meter = _Meter(session, organization_id, metric)
+    return await meter.add(str(operation_id), quantity, subject=subject, kept=kept)
+
+
+async def confirm(session: ScopedSession, organization_id: UUID, operation_id: UUID | str) -> bool:
+    """The reserved work is done: it counts, also when its time was over; False when it counted already."""
+    usage = UsageRepository(session, organization_id)
+    return await usage.confirm(str(operation_id)) or await usage.recall(str(operation_id))
+
+
+async def release(session: ScopedSession, organization_id: UUID, operation_id: UUID | str) -> bool:
+    """The reserved work is not done: its quota goes back; False when nothing is reserved."""
+    return await UsageRepository(session, organization_id).release(str(operation_id))
+
+
+async def period_of(session: ScopedSession, organization_id: UUID, now: datetime) -> MeterPeriod:
+    """The period in which this organisation's usage is counted now."""
+    return meter_period((await entitlements(session, organization_id)).meter_anchor_at, now)
+
+
+async def check_products(session: ScopedSession, organization_id: UUID, adding: int = 1) -> None:
+    """Refuse products that the plan has no room for: 402 `plan_limit_reached`.
+
+    With a limit, additions queue until the transaction ends; without one nothing is locked.
+    """
+    if (await entitlements(session, organization_id)).limits.get("products") is None:
+        return
+    usage = UsageRepository(session, organization_id)
+    await usage.lock_gauge("products")
+    used = await usage.products()
+    await check_gauge(session, organization_id, "products", adding, used=used)
+
+
+class _Meter:
+    """One counter of one organisation."""
+
+    def __init__(self, session: ScopedSession, organization_id: UUID, metric: Counter) -> None:
+        self.session = session
+        self.organization_id = organization_id
+        self.metric = metric
+        self.usage = UsageRepository(session, organization_id)
+
+    async def add(
+        self,
+        key: str,
+        quantity: int,
+        *,
+        may_refuse: bool = True,
+        subject: str | None = None,
+        kept: timedelta | None = None,
+    ) -> bool:
+        """Count or, with `kept`, reserve; whether it is new. 402 `quota_exceeded`."""
+        now = await self.session.now()
+        use = Use(
+            key=key,
+            metric=self.metric,
+            quantity=quantity,
+            occurred_at=now,
+            expires_at=None if kept is None else now + kept,
+            subject=subject,
+        )
+        days = get_settings().billing_grace_days
+        counted = await self.usage.count(use, grace_days=days, is_strict=may_refuse)
+        if not counted.is_new:
+            return False
+        if counted.value is None:
+            await self.usage.refuse(key)
+            raise await self._exceeded(counted, quantity, now)
+        if counted.limit is not None:
+            await self._tell(counted, counted.value, counted.limit)
+        return True
+
+    async def _exceeded(self, counted: Counted, quantity: int, now: datetime) -> PaymentRequired:
+        period = await period_of(self.session, self.organization_id, now)
+        return PaymentRequired(
+            "quota_exceeded",
+            "Your plan's quota of this period is used up; choose a larger plan, or wait for the next one.",
+            metric=self.metric,
+            limit=counted.limit,
+            used=await self.usage.used(self.metric, counted.period),
+            requested=quantity,
+            resets_at=period.end.isoformat().replace("+00:00", "Z"),
+            upgrade_url=upgrade_url(),
+        )
+
+    async def _tell(self, counted: Counted, value: int, limit: int) -> None:
+        """Tell of the highest threshold that the sum has reached, once per period."""
+        reached = next((share for share in THRESHOLDS if value * 100 >= limit * share), 0)
+        if reached <= (counted.notified_pct or 0):
+            return
+        if await self.usage.mark_notified(self.metric, counted.period, reached):
+            event = UsageThresholdReached(
+                metric=self.metric, period=counted.period, used=value, limit=limit, percent=reached
+            )
+            await emit(self.session, event, organization_id=self.organization_id)
