@@ -80,6 +80,7 @@ TYPES = {
     "session.refresh_reused",
     "session.revoked",
     "stock.drift_detected",
+    "stripe.command_failed",
     "stripe.customer_conflict",
     "stripe.event_dead",
     "team.invitation_cancelled",
@@ -128,6 +129,7 @@ TYPES = {
 UNHEARD = {
     "order.money_inconsistent": "Monitoring will raise an alert from the log.",
     "stock.drift_detected": "Monitoring will raise an alert from the log.",
+    "stripe.command_failed": "Monitoring will raise an alert from the log.",
     "stripe.customer_conflict": "Monitoring will raise an alert from the log.",
     "stripe.event_dead": "Monitoring will raise an alert from the log.",
 }

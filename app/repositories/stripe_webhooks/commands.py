@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import delete, func, or_, select, tuple_, update
 
 from app.models.stripe_webhooks import StripeCommand
 from app.repositories.base import Repository
@@ -123,3 +123,17 @@ class CommandRepository(Repository[StripeCommand]):
             .limit(limit)
         )
         return [(row[0], row[1]) for row in await self.session.execute(statement)]
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        """Remove commands that were written before that moment and have ended; how many there were."""
+        old = (
+            select(StripeCommand.organization_id, StripeCommand.id)
+            .where(StripeCommand.created_at < before, StripeCommand.status.not_in(OPEN))
+            .limit(limit)
+        )
+        found = await self.session.execute(
+            delete(StripeCommand)
+            .where(tuple_(StripeCommand.organization_id, StripeCommand.id).in_(old))
+            .execution_options(synchronize_session=False)
+        )
+        return int(found.rowcount)  # type: ignore[attr-defined]  # a DELETE answers with a CursorResult

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal_column, select, update
+from sqlalchemy import Select, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models.stripe_webhooks import StripeEvent
@@ -129,3 +129,34 @@ class EventRepository(Repository[StripeEvent]):
         """The statement of a list: all columns but the payload."""
         columns = [column for column in StripeEvent.__mapper__.column_attrs if column.key != "payload"]
         return select(*(getattr(StripeEvent, column.key) for column in columns))
+
+    async def empty_payloads(self, before: datetime, limit: int) -> int:
+        """Forget what was delivered before that moment, of events that have ended; how many there were."""
+        old = (
+            select(StripeEvent.id)
+            .where(
+                StripeEvent.received_at < before,
+                StripeEvent.status != "pending",
+                StripeEvent.payload != {},
+            )
+            .limit(limit)
+        )
+        found = await self.session.execute(
+            update(StripeEvent)
+            .where(StripeEvent.id.in_(old))
+            .values(payload={})
+            .execution_options(synchronize_session=False)
+        )
+        return int(found.rowcount)  # type: ignore[attr-defined]  # as above
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        """Remove events that were received before that moment and have ended; how many there were."""
+        old = (
+            select(StripeEvent.id)
+            .where(StripeEvent.received_at < before, StripeEvent.status != "pending")
+            .limit(limit)
+        )
+        found = await self.session.execute(
+            delete(StripeEvent).where(StripeEvent.id.in_(old)).execution_options(synchronize_session=False)
+        )
+        return int(found.rowcount)  # type: ignore[attr-defined]  # as above

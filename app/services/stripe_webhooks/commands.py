@@ -73,6 +73,17 @@ class StripeCall:
         """
         raise LookupError(f"{command.kind} cannot be searched for")
 
+    def resync(
+        self,
+        command: StripeCommandRow,  # noqa: ARG002 - kinds that name an object read it
+        error: StripeError,  # noqa: ARG002 - as above
+    ) -> tuple[str, dict[str, Any]] | None:
+        """After a refusal: a type of events and a hint (`{"id": …, "object": …}`) of what to fetch and apply.
+
+        `("charge.refunded", {"payment_intent": "pi_…"})` imports every refund of a payment.
+        """
+        return None
+
 
 Kind = TypeVar("Kind", bound=type[StripeCall])
 

@@ -41,3 +41,14 @@ class StripeCustomerConflict(StripeAlert):
     description: ClassVar[str] = "An object of Stripe is claimed by an organisation that does not own it."
 
     kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripeCommandFailed(StripeAlert):
+    """Stripe refused what it was told to do, or could not be reached for too long."""
+
+    type: ClassVar[str] = "stripe.command_failed"
+    description: ClassVar[str] = "Something that Stripe was told to do has failed."
+    subject: ClassVar[tuple[str, str] | None] = ("stripe_command", "id")
+
+    kind: str
