@@ -14,7 +14,6 @@ from app.core.passwords import hash_password
 from app.models.auth import OneTimeToken, Password, SignInThrottle, User, UserSession
 from app.services.auth.throttle import throttle_key
 from tests.factories.accounts import access_token_of, make_session, make_user
-from tests.factories.second_factor import Authenticator
 from tests.support.accounts import (
     DEVICE_KEY,
     OTHER_PASSWORD,
@@ -30,6 +29,7 @@ from tests.support.accounts import (
 )
 from tests.support.events import handle_events
 from tests.support.links import (
+    Authenticator,
     forgot,
     give_factor,
     magic_link,

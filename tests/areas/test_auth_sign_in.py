@@ -345,8 +345,12 @@ async def test_log_when_somebody_signs_in(
 async def test_providers_when_anybody_asks(client: AsyncClient) -> None:
     answer = await client.get("/api/auth/providers")
     assert answer.json() == {
-        "password": True, "magic_link": False, "signup": True, "oauth": [], "sso": False
-    }  # fmt: skip
+        "password": True,
+        "magic_link": True,
+        "signup": True,
+        "oauth": [{"provider": "google", "name": "Google"}, {"provider": "github", "name": "GitHub"}],
+        "sso": False,
+    }
     assert answer.headers["cache-control"] == "no-store"
 
 

@@ -157,11 +157,11 @@ class SessionOpened(Output):
     """A session's tokens. Keep the refresh token where scripts of others cannot read it."""
 
     status: Literal["ok"] = "ok"
-    access_token: str
+    access_token: str | None = Field(description="Null in the repeated answer of an `Idempotency-Key`.")
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the name of a scheme
     expires_in: int = Field(description="Seconds until the access token expires.")
     expires_at: Timestamp
-    refresh_token: str
+    refresh_token: str | None = Field(description="Null in a repeated answer.")
     refresh_expires_at: Timestamp = Field(description="When the session ends if nothing happens until then.")
     session_id: UUID
     user: SignedInUser
@@ -178,7 +178,7 @@ class MfaRequired(Output):
     """The first factor was right; `POST /api/auth/mfa/verify` takes the second."""
 
     status: Literal["mfa_required"] = "mfa_required"
-    mfa_token: str
+    mfa_token: str | None = Field(description="Null in a repeated answer.")
     methods: list[Literal["totp", "backup_code"]]
     expires_in: int = Field(description="Seconds until the sign-in has to begin anew.")
 

@@ -24,9 +24,11 @@ class TwoFactorStarted(Output):
     """The secret of the authenticator, shown this once; it counts from its first code on."""
 
     factor_id: UUID
-    secret: str = Field(description="Base 32, to be typed in where no camera reads the picture.")
-    otpauth_uri: str
-    qr_svg: str = Field(description="The same address as a picture.")
+    secret: str | None = Field(
+        description="Base 32, to be typed in where no camera reads the picture. Null in a repeated answer."
+    )
+    otpauth_uri: str | None = Field(description="The same as an address. Null in a repeated answer.")
+    qr_svg: str | None = Field(description="The address as a picture. Null in a repeated answer.")
 
 
 class VerifyTwoFactor(Input):
@@ -42,7 +44,7 @@ class TwoFactorEnabled(Output):
     """The second factor is on. The backup codes are shown this once; the tokens replace the old ones."""
 
     enabled: Literal[True] = True
-    backup_codes: list[str]
+    backup_codes: list[str] | None = Field(description="Null in a repeated answer.")
     sessions_revoked: int = Field(description="How many other sessions were ended.")
     session: SessionOpened
 
@@ -58,7 +60,7 @@ class RenewBackupCodes(Input):
 class BackupCodes(Output):
     """New backup codes, shown this once; the old ones are void."""
 
-    backup_codes: list[str]
+    backup_codes: list[str] | None = Field(description="Null in a repeated answer.")
 
 
 class FactorRead(Output):

@@ -116,6 +116,7 @@ class ExchangeService:
         if isinstance(answer, SessionOpened):
             opened = {"session_id": str(answer.session_id)}
         else:
+            assert answer.mfa_token is not None  # noqa: S101 - only a repeated answer has none
             opened = {"challenge_id": str(challenge_id(answer.mfa_token))}
         used.payload = {**used.payload, **opened}
         return answer
