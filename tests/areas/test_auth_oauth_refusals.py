@@ -1,5 +1,6 @@
 """Sign-in with other providers where something is wrong: states, codes, verifiers, the provider's word."""
 
+import itertools
 import time
 from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -50,7 +51,7 @@ def states() -> list[str]:
     return ["", "x", mine, flipped, mine + "A", "luneo_ot_", "luneo_ot_é", mine.replace("_ot_", "_ac_")]
 
 
-@pytest.mark.parametrize("state", states())
+@pytest.mark.parametrize("state", states(), ids=itertools.count())
 async def test_callback_when_the_state_is_not_ours(client: AsyncClient, state: str) -> None:
     for path in ("/api/auth/oauth/google/callback", "/api/auth/callback"):
         answer = await client.get(path, params={"code": "x", "state": state})

@@ -109,7 +109,9 @@ async def test_reset_when_the_link_is_too_old(client: AsyncClient, database: Dat
 
 
 @pytest.mark.parametrize(
-    "token", ["x", "luneo_ot_", "luneo_ot_" + "A" * 64, forged(), forged("email_confirm")]
+    "token",
+    ["x", "luneo_ot_", "luneo_ot_" + "A" * 64, forged(), forged("email_confirm")],
+    ids=["short", "bare", "all A", "unknown", "of another purpose"],
 )
 async def test_reset_when_the_token_is_forged(client: AsyncClient, token: str) -> None:
     answer = await reset(client, token, OTHER_PASSWORD)
