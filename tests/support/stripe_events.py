@@ -50,9 +50,11 @@ async def send(
 
 @contextmanager
 def own_registrations() -> Iterator[None]:
-    """Forget at the end of the block which effects and calls were registered in it."""
+    """Forget at the end of the block which effects and calls were registered in it; there are no others."""
     load_areas()
     before = {kind: list(found) for kind, found in effects._EFFECTS.items()}, dict(commands._COMMANDS)
+    effects._EFFECTS.clear()
+    commands._COMMANDS.clear()
     try:
         yield
     finally:
