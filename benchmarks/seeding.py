@@ -50,6 +50,12 @@ MEMBERS = """
       FROM unnest($1::uuid[], $2::uuid[]) AS o (user_id, organization_id);
 """
 
+GRANTS = """
+    INSERT INTO plan_grants (organization_id, id, plan_code, starts_at, note, granted_by)
+      SELECT organization_id, uuidv7(), 'enterprise', now(), 'no limits under load', 'benchmarks'
+      FROM unnest($1::uuid[]) AS o (organization_id);
+"""
+
 SETTINGS = """
     INSERT INTO order_settings (organization_id, seller)
       SELECT organization_id, '{"country": "FR"}' FROM unnest($1::uuid[]) AS o (organization_id);
@@ -156,6 +162,7 @@ async def seed(url: str, *, owners: int, orders: int) -> None:
         await connection.execute(OWNERS, users, organizations)
         await connection.execute(ORGANIZATIONS, users, organizations)
         await connection.execute(MEMBERS, users, organizations)
+        await connection.execute(GRANTS, organizations)
         await connection.execute(SETTINGS, organizations)
         await connection.execute(COUNTERS, organizations, each)
         key = seal(key_ring(), secrets.token_bytes(32), context="sessions.refresh_key_sealed:benchmark")

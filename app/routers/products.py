@@ -96,6 +96,7 @@ async def list_products(
     dependencies=WRITES,
     responses=problems(
         {
+            402: ["plan_limit_reached"],
             409: ["sku_taken", "slug_taken", "external_ref_taken"],
             422: ["currency_not_supported", "option_price_below_zero"],
         }
@@ -118,6 +119,7 @@ async def create_product(
     dependencies=[Depends(limited("products_import", by="principal"))],
     responses=problems(
         {
+            402: ["plan_limit_reached"],
             409: ["sku_taken", "slug_taken", "external_ref_taken"],
             422: ["import_rejected", "too_many_rows", "metadata_too_large"],
         }

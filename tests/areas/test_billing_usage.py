@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from httpx import AsyncClient, Response
 from sqlalchemy import func, select
 
 from app.core import clock
@@ -15,12 +16,14 @@ from app.core.database import Database, SystemSession
 from app.core.errors import PaymentRequired
 from app.core.events import EventOutbox
 from app.core.ids import uuid7
-from app.models.billing import Plan, PlanPrice, Subscription, UsageEvent, UsageMetric
+from app.models.billing import DocumentCounter, Plan, PlanPrice, Subscription, UsageEvent, UsageMetric
 from app.repositories.billing.usage import UsageRepository, Use
 from app.services.billing.entitlements import entitlements
 from app.services.billing.periods import meter_period
 from app.services.billing.usage import confirm, count, release, reserve
 from tests.factories.billing import grant_plan
+from tests.factories.orders import order_body
+from tests.factories.products import make_product
 from tests.support.personas import Persona
 
 LIMIT = 100
@@ -206,3 +209,43 @@ async def test_terms_when_statement_and_service_say_them(
     )
     assert counted.limit == plan.limits["orders"]
     assert counted.period == meter_period(plan.meter_anchor_at, clock.now()).name
+
+
+@pytest.mark.commits
+async def test_products_when_more_are_added_at_once_than_the_plan_has_room_for(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    async def add(number: int) -> Response:
+        body = {"name": f"Bag {number}", "price": 100}
+        return await client.post("/api/products", headers=alice.headers, json=body)
+
+    answers = await asyncio.gather(*map(add, range(15)))
+    assert Counter(answer.status_code for answer in answers) == {201: 10, 402: 5}
+    refused = next(answer.json() for answer in answers if answer.status_code == 402)
+    assert (refused["code"], refused["metric"]) == ("plan_limit_reached", "products")
+    assert (refused["limit"], refused["used"], refused["requested"]) == (10, 10, 1)
+    gone = next(answer.json()["id"] for answer in answers if answer.status_code == 201)
+    await client.delete(f"/api/products/{gone}", headers=alice.headers)
+    assert (await add(99)).status_code == 201
+
+
+@pytest.mark.commits
+async def test_orders_when_the_quota_ends(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
+    """Twenty of the free plan go through; a refusal leaves stock, numbers and the sum as they are."""
+    product = await make_product(db, owner=alice, stock=100)
+    answers = await asyncio.gather(
+        *(client.post("/api/orders", headers=alice.headers, json=order_body((product, 1))) for _ in range(25))
+    )
+    assert Counter(answer.status_code for answer in answers) == {201: 20, 402: 5}
+    refused = next(answer.json() for answer in answers if answer.status_code == 402)
+    assert (refused["code"], refused["limit"], refused["used"]) == ("quota_exceeded", 20, 20)
+    await db.refresh(product)
+    assert product.reserved == 20
+    assert await used(db, alice, "orders") == 20
+    assert await db.scalar(select(DocumentCounter.last_value).where(DocumentCounter.kind == "order")) == 20
+    draft = await client.post(
+        "/api/orders", headers=alice.headers, json=order_body((product, 1), status="draft")
+    )
+    assert draft.status_code == 201
+    submitted = await client.post(f"/api/orders/{draft.json()['id']}/submit", headers=alice.headers)
+    assert (submitted.status_code, submitted.json()["code"]) == (402, "quota_exceeded")

@@ -12,6 +12,7 @@ from app.core.database import SystemSession
 from app.core.events import EventOutbox
 from app.models.orders import OrderSettings
 from app.models.products import Product, StockMovement
+from tests.factories.billing import grant_plan
 from tests.factories.products import make_product
 from tests.support.personas import Persona, make_colleague
 
@@ -147,8 +148,9 @@ async def test_slug_when_a_stranger_has_it(client: AsyncClient, alice: Persona, 
 
 @pytest.mark.commits
 async def test_slug_when_many_products_of_one_name_are_created_at_once(
-    client: AsyncClient, alice: Persona
+    client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
+    await grant_plan(db, alice.organization_id, "enterprise")
     answers = await asyncio.gather(*(create(client, alice) for _ in range(60)))
     assert [answer.status_code for answer in answers] == [201] * 60
     slugs = {answer.json()["slug"] for answer in answers}

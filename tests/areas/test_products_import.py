@@ -18,6 +18,7 @@ from app.core.events import EventOutbox
 from app.core.limits import Limiter
 from app.models.products import Product, StockMovement
 from app.repositories.products.exporting import product_parts
+from tests.factories.billing import grant_plan
 from tests.factories.products import make_product
 from tests.support.personas import Persona
 
@@ -227,6 +228,7 @@ async def test_import_when_a_deleted_product_had_the_sku(
 async def test_import_when_its_cost_is_counted(
     client: AsyncClient, db: SystemSession, alice: Persona, statements: Any
 ) -> None:
+    await grant_plan(db, alice.organization_id, "enterprise")
     assert await imported(client, alice) == (0, 0, 0)  # The order settings are made now.
     counts = []
     for size in (2, 40):
@@ -255,6 +257,7 @@ async def test_import_when_there_are_too_many_rows(
 
 async def test_import_when_it_is_large(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
     """Five hundred rows with everything in them, made and then changed."""
+    await grant_plan(db, alice.organization_id, "enterprise")
     rows = [
         {
             **BAG,
@@ -439,6 +442,7 @@ async def test_imports_when_the_same_products_come_together(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
     """Each product is made once; who was slower is told so, or finds nothing left to do."""
+    await grant_plan(db, alice.organization_id, "enterprise")
     await imported(client, alice)
     rows = [{**BAG, "sku": f"S{n}", "slug": f"s-{n}"} for n in range(30)]
     answers = await asyncio.gather(*(send(client, alice, *rows[::step]) for step in (1, -1, 1, -1)))

@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import psutil
+import psycopg
 from httpx import AsyncClient, Limits
 
 from app.core.embedded import EmbeddedPostgres
@@ -30,6 +31,12 @@ UNLIMITED = {
     )
 }
 """The tests load the service as no single caller may."""
+
+
+UNLIMITED_PLAN = """
+    UPDATE plans SET limits = limits || '{"orders": null, "products": null}' WHERE code = 'free'
+    """
+"""Nor do they subscribe to anything."""
 
 
 class Installation:
@@ -53,6 +60,8 @@ class Installation:
             # Tokens name their issuer, so its address stays while the port changes with every start.
             here = {"DATA_DIR": str(self.home / "data"), "PUBLIC_URL": "http://api.luneo.test"}
             self.service = Service(**here, **UNLIMITED)
+            with psycopg.connect(self.postgres.url("luneo", driver="")) as connection:
+                connection.execute(UNLIMITED_PLAN)
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

@@ -44,6 +44,7 @@ Cancelling = Annotated[CancellingService, Depends()]
     dependencies=WRITES,
     responses=problems(
         {
+            402: ["quota_exceeded"],
             404: ["not_found", *MISSING_CODES],
             409: ["invalid_transition", "product_not_orderable", "insufficient_stock", "price_changed"],
             412: ["version_mismatch"],

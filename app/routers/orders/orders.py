@@ -54,6 +54,7 @@ LIST_PROBLEMS = problems({422: ["query_empty", "sort_needs_page", "page_too_deep
 
 CREATE_PROBLEMS = problems(
     {
+        402: ["quota_exceeded"],
         404: MISSING_CODES,
         409: ["product_not_orderable", "insufficient_stock", "price_changed"],
         422: [*BASKET_CODES, "return_path_invalid"],

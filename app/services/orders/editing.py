@@ -8,6 +8,7 @@ from app.core.database import Owner
 from app.core.errors import Conflict, FieldError, Invalid
 from app.models.orders import Order
 from app.schemas.orders import OrderCancel, OrderDetail, OrderUpdate
+from app.services.billing.order_invoices import invoice_order
 from app.services.orders.basket import BasketService
 from app.services.orders.cancelling import CancellingService
 from app.services.orders.desk import Etags, OrderDesk
@@ -148,7 +149,9 @@ class EditingService:
         if order.status == "draft" or not sale.is_free:
             return []
         order.payment_method = "none"
-        return await self.payments.settle(order)
+        events = await self.payments.settle(order)
+        await invoice_order(self.session, order)
+        return events
 
     async def _act(self, order: Order, target: str) -> Sequence[OrderEventKind]:
         """Run the act that leads to `target`."""

@@ -27,6 +27,7 @@ from app.schemas.products import (
     ProductUpdate,
     StockAdjust,
 )
+from app.services.billing.usage import check_products
 from app.services.orders.settings import OrderSettingsService
 from app.services.products.customization import minimum_price
 from app.services.products.events import ProductCreated, ProductDeleted, ProductUpdated, facts_of
@@ -100,8 +101,8 @@ class ProductService:
     async def create(self, body: ProductCreate) -> ProductRead:
         """Add a product; its first pieces are written down as a correction of stock.
 
-        409 `sku_taken`, `slug_taken`, `external_ref_taken`; 422 `currency_not_supported`,
-        `option_price_below_zero`.
+        402 `plan_limit_reached`; 409 `sku_taken`, `slug_taken`, `external_ref_taken`; 422
+        `currency_not_supported`, `option_price_below_zero`.
         """
         currency = body.currency
         if currency is None:
@@ -110,6 +111,7 @@ class ProductService:
         _check_currency(currency)
         options = dump_options(body.options)
         _check_price(body.price, options)
+        await check_products(self.session, self._organization_id)
         product = await self._insert(
             body.slug,
             {

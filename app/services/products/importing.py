@@ -15,6 +15,7 @@ from app.core.search_terms import search_terms
 from app.models.products import Product
 from app.repositories.products.importing import ImportRepository
 from app.schemas.products import ImportReport, ProductImport
+from app.services.billing.usage import check_products
 from app.services.orders.settings import OrderSettingsService
 from app.services.products.events import ProductCreated, ProductUpdated, facts_of
 from app.services.products.import_rows import Row, read_rows, resolve, settle_names, wanted_names
@@ -36,7 +37,7 @@ class ImportService:
         """Make the products whose SKUs are new, and change the others where they differ.
 
         What a row does not name stays as it is. 422 `too_many_rows`, and `import_rejected` with every fault
-        of every row; 409 as creating a product, when somebody else was faster.
+        of every row; 402 `plan_limit_reached`; 409 as creating a product, when somebody else was faster.
         """
         most = get_settings().product_import_max_rows
         if len(body.rows) > most:
@@ -79,6 +80,8 @@ class ImportService:
             return
         # In one order, so that two imports of the same products wait for each other and never in a circle.
         new = sorted((row for row in rows if row.product is None), key=lambda row: row.sent.sku.upper())
+        if new:
+            await check_products(self.session, self.organization_id, len(new))
         await self.products.add_all([self._new(row) for row in new])
         written = {
             product.id: product
