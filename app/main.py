@@ -14,10 +14,11 @@ from app.core.database import Database, create_engine
 from app.core.limits import Limiter
 from app.jobs.app import load_areas
 from app.jobs.worker import Worker
-from app.routers import ROUTERS, SANDBOX_ROUTERS
+from app.routers import ROUTERS, SANDBOX_ROUTERS, STRIPE_SANDBOX_ROUTERS
 from app.services.audit.denials import note_denial
 from app.services.files.receiving import sweep_uploads
 from app.services.realtime.hub import Hub
+from app.services.stripe_sandbox.delivering import sandbox_deliverer
 
 
 def create_app(database: Database | None = None) -> FastAPI:
@@ -40,7 +41,11 @@ def create_app(database: Database | None = None) -> FastAPI:
     idempotency.install(app)
     http.install(app, settings)
     errors.install(app)
-    for router in [*ROUTERS, *(SANDBOX_ROUTERS if settings.has_sandbox else [])]:
+    sandboxes = [
+        *(SANDBOX_ROUTERS if settings.has_sandbox else []),
+        *(STRIPE_SANDBOX_ROUTERS if settings.has_stripe_sandbox else []),
+    ]
+    for router in [*ROUTERS, *sandboxes]:
         app.include_router(router)
     dispatch.install(app)
     load_areas()  # The document names every event, whether or not a route has imported it.
@@ -65,9 +70,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     worker = Worker(app.state.database, settings) if settings.worker == "inline" else None
     if worker is not None:
         await worker.start()
+    deliverer = sandbox_deliverer(settings)
+    if deliverer is not None:
+        await deliverer.start()
     try:
         yield
     finally:
+        if deliverer is not None:
+            await deliverer.stop()
         if worker is not None:
             await worker.stop()
         await hub.stop()

@@ -17,6 +17,7 @@ from app.routers import (
     realtime,
     sandbox,
     sandbox_idp,
+    sandbox_stripe,
     settings,
     storefront,
     stripe_webhooks,
@@ -68,3 +69,6 @@ ROUTERS: list[APIRouter] = [
 
 SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router, sandbox_idp.router]
 """Pages of development and test."""
+
+STRIPE_SANDBOX_ROUTERS: list[APIRouter] = [sandbox_stripe.router]
+"""Stripe, where this machine plays it."""

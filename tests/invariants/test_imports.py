@@ -178,6 +178,7 @@ RULES = (
         {
             "app/jobs/worker.py": "The loops that run everything else; they are stopped and awaited.",
             "app/services/realtime/hub.py": "The loops that feed the streams; they are stopped and awaited.",
+            "app/services/stripe_sandbox/delivering.py": "The sandbox's sender; it is stopped and awaited.",
         },
     ),
     Rule(

@@ -15,6 +15,7 @@ ANYBODY = "whoever is not signed in yet comes here"
 READERS = "The documentation is for everybody."
 PROBES = "Balancers and orchestrators send no credential."
 DEVELOPER = "a developer's own machine"
+SANDBOX = "local sandbox, absent in production"
 RETURNING = "a provider sends browsers back here, and the state says whose"
 MAIL_HOLDER = "whoever holds the mail may come from any browser"
 
@@ -40,6 +41,20 @@ PUBLIC = {
     "GET /sandbox/idp/{provider}/keys": DEVELOPER,
     "GET /sandbox/idp/{provider}/user": DEVELOPER,
     "GET /sandbox/idp/{provider}/user/emails": DEVELOPER,
+    "DELETE /sandbox/stripe/v1/{path}": SANDBOX,
+    "GET /sandbox/stripe/": SANDBOX,
+    "GET /sandbox/stripe/authenticate/{intent_id}": SANDBOX,
+    "GET /sandbox/stripe/checkout/{session_id}": SANDBOX,
+    "GET /sandbox/stripe/invoices/{invoice_id}": SANDBOX,
+    "GET /sandbox/stripe/invoices/{invoice_id}.pdf": SANDBOX,
+    "GET /sandbox/stripe/portal/{portal_id}": SANDBOX,
+    "GET /sandbox/stripe/v1/{path}": SANDBOX,
+    "POST /sandbox/stripe/authenticate/{intent_id}": SANDBOX,
+    "POST /sandbox/stripe/checkout/{session_id}": SANDBOX,
+    "POST /sandbox/stripe/control/{path}": SANDBOX,
+    "POST /sandbox/stripe/invoices/{invoice_id}": SANDBOX,
+    "POST /sandbox/stripe/portal/{portal_id}": SANDBOX,
+    "POST /sandbox/stripe/v1/{path}": SANDBOX,
     "GET /sandbox/mail": DEVELOPER,
     "GET /sandbox/mail.json": DEVELOPER,
     "POST /api/auth/confirm": MAIL_HOLDER,

@@ -56,6 +56,20 @@ UNDOCUMENTED = {
     "GET /sandbox/mail": "A page of a developer's machine.",
     "GET /sandbox/mail.json": "A page of a developer's machine.",
     "POST /sandbox/idp/{provider}/token": "Asked by the service itself.",
+    "DELETE /sandbox/stripe/v1/{path}": "Stripe's own wire.",
+    "GET /sandbox/stripe/": "A page of a developer's machine.",
+    "GET /sandbox/stripe/authenticate/{intent_id}": "A page of a developer's machine.",
+    "GET /sandbox/stripe/checkout/{session_id}": "A page of a developer's machine.",
+    "GET /sandbox/stripe/invoices/{invoice_id}": "A page of a developer's machine.",
+    "GET /sandbox/stripe/invoices/{invoice_id}.pdf": "A page of a developer's machine.",
+    "GET /sandbox/stripe/portal/{portal_id}": "A page of a developer's machine.",
+    "GET /sandbox/stripe/v1/{path}": "Stripe's own wire.",
+    "POST /sandbox/stripe/authenticate/{intent_id}": "A page of a developer's machine.",
+    "POST /sandbox/stripe/checkout/{session_id}": "A page of a developer's machine.",
+    "POST /sandbox/stripe/control/{path}": "Told by a developer, or by a test.",
+    "POST /sandbox/stripe/invoices/{invoice_id}": "A page of a developer's machine.",
+    "POST /sandbox/stripe/portal/{portal_id}": "A page of a developer's machine.",
+    "POST /sandbox/stripe/v1/{path}": "Stripe's own wire.",
 }
 """Routes that the document leaves out, and why."""
 

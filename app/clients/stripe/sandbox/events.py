@@ -1,15 +1,13 @@
-"""The log of events, the endpoints that want them, and how a delivery is signed."""
+"""The log of events, the endpoints that want them, and when a delivery is repeated."""
 
 import secrets
-from dataclasses import dataclass
 
-import orjson
 import stripe
 
 from app.clients.stripe.sandbox.forms import Params
 from app.clients.stripe.sandbox.reading import retrievable
 from app.clients.stripe.sandbox.routing import route
-from app.clients.stripe.sandbox.state import Object, State, shown
+from app.clients.stripe.sandbox.state import Object, State
 from app.clients.stripe.sandbox.views import page
 
 EVENTS_KEPT_SECONDS = 30 * 86_400
@@ -20,14 +18,6 @@ PAUSES = (1, 5, 30, 120, 600)
 
 GIVE_UP_AFTER = 3 * 86_400
 BATCH = 20
-
-
-@dataclass(frozen=True)
-class Due:
-    """An event that wants to be delivered now."""
-
-    event_id: str
-    body: bytes
 
 
 @route("GET", "/v1/events", "EventListParams")
@@ -77,8 +67,8 @@ def delete_endpoint(state: State, _: Params, identifier: str) -> Object:
     return {"id": endpoint["id"], "object": "webhook_endpoint", "deleted": True}
 
 
-def due_events(state: State) -> list[Due]:
-    """The oldest events whose delivery is due, and what would be sent of each."""
+def due_events(state: State) -> list[Object]:
+    """The oldest events whose delivery is due."""
     prune(state)
     waiting = [
         event
@@ -87,7 +77,7 @@ def due_events(state: State) -> list[Due]:
         and not event["_delivery"]["done"]
         and event["_delivery"]["next_at"] <= state.real_now
     ]
-    return [Due(event["id"], orjson.dumps(shown(event))) for event in waiting[:BATCH]]
+    return waiting[:BATCH]
 
 
 def prune(state: State) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import stripe
 
-from app.clients.stripe.sandbox.sandbox import Sandbox
+from app.clients.stripe.sandbox.sandbox import NoAnswer, Sandbox
 from app.clients.stripe.sandbox.server import Request
 
 
@@ -31,7 +31,13 @@ class SandboxTransport(stripe.HTTPClient):
             form=str(post_data or "") if method == "post" else parts.query,
             headers={name.lower(): value for name, value in headers.items()},
         )
-        answer = await self._sandbox.request(request)
+        try:
+            answer = await self._sandbox.request(request)
+        except NoAnswer as lost:
+            error = stripe.APIConnectionError(  # type: ignore[no-untyped-call]  # the library leaves it untyped
+                f"Network error: {lost}", should_retry=True
+            )
+            raise error from None
         return answer.body, answer.status, answer.headers
 
     def sleep_async(self, secs: float) -> Any:
