@@ -19,7 +19,7 @@ from app.clients.stripe.sandbox.periods import (
 from app.clients.stripe.sandbox.played import only
 from app.clients.stripe.sandbox.proration import change_lines, check_moment, credit_lines
 from app.clients.stripe.sandbox.routing import route
-from app.clients.stripe.sandbox.standing import await_payment, change, drop_held
+from app.clients.stripe.sandbox.standing import await_payment, change, change_items, drop_held
 from app.clients.stripe.sandbox.state import Object, State
 from app.clients.stripe.sandbox.terms import future, plain_changes
 from app.clients.stripe.sandbox.trials import end_trial, move_trial_end
@@ -125,7 +125,10 @@ def quoted_change(
         return Change(after, [], False, moment, changes)
     _keep_paid(before, after)
     if resets:
-        set_periods(after, state.now, period_end(state.now, state.now, recurring))
+        until = period_end(state.now, state.now, recurring)
+        set_periods(after, state.now, until)
+        if subscription["cancel_at_period_end"]:
+            changes["cancel_at"] = until
         unused = [] if proration == "none" else credit_lines(state, subscription, moment)
         changes["billing_cycle_anchor"] = state.now
         return Change(after, [*unused, *period_lines(state, subscription, after)], True, moment, changes)
@@ -149,14 +152,13 @@ def _make(state: State, subscription: Object, made: Change, behavior: str, plain
     """Make a change: at once, or when its invoice is paid."""
     if subscription.get("_held"):
         drop_held(state, subscription)
-    _note_in_schedule(state, subscription, made.items)
     if not made.is_billed_now:
         subscription["_pending_lines"] = [*subscription["_pending_lines"], *made.lines]
-        change(state, subscription, **plain, **made.changes)
+        change_items(state, subscription, {**plain, **made.changes})
         return
     is_pending = behavior == "pending_if_incomplete"
     if not is_pending:
-        change(state, subscription, **plain, **made.changes)
+        change_items(state, subscription, {**plain, **made.changes})
     invoice = issue(
         state,
         subscription,
@@ -187,21 +189,3 @@ def switch_items(state: State, subscription: Object, items: list[Object], prorat
     made = quoted_change(state, subscription, items, proration, state.now, resets=False)
     if made is not None:
         _make(state, subscription, made, BEHAVIORS[0], {})
-
-
-def _note_in_schedule(state: State, subscription: Object, items: list[Object]) -> None:
-    """Let the current phase of the subscription's schedule have the items that hold now."""
-    schedule = state.find("subscription_schedule", subscription["schedule"])
-    if schedule is None or schedule["current_phase"] is None:
-        return
-    for phase in schedule["phases"]:
-        if phase["start_date"] == schedule["current_phase"]["start_date"]:
-            phase["items"] = [
-                {
-                    **phase["items"][0],
-                    "plan": item["price"]["id"],
-                    "price": item["price"]["id"],
-                    "quantity": item["quantity"],
-                }
-                for item in items
-            ]

@@ -163,6 +163,7 @@ def _fail(state: State, invoice: Object) -> None:
     customer = state.find("customer", invoice["customer"])
     if customer is not None:
         state.update(customer, "customer.updated", delinquent=True)
+    state.emit("invoice.updated", invoice)
     state.emit("invoice.payment_failed", invoice)
     _tell(FAILED, state, invoice)
     if is_last:

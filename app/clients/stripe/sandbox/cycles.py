@@ -90,7 +90,8 @@ def _retry(state: State, invoice_id: str) -> None:
     invoice = state.get("invoice", invoice_id)
     subscription = subscription_of(state, invoice)
     attempt_at = invoice["next_payment_attempt"]
-    if subscription is None or invoice["status"] != "open" or attempt_at is None or attempt_at > state.now:
+    is_due = invoice["status"] == "open" and attempt_at is not None and attempt_at <= state.now
+    if subscription is None or subscription["status"] in ENDED or not is_due:
         return
     collect(state, invoice, method_for(state, subscription))
 

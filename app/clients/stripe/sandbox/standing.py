@@ -24,6 +24,30 @@ def change(state: State, subscription: Object, **changes: object) -> None:
     plan(state, subscription)
 
 
+def change_items(state: State, subscription: Object, changes: Object) -> None:
+    """Let other items hold, for the subscription and for the current phase of its schedule."""
+    change(state, subscription, **changes)
+    _note_in_schedule(state, subscription, changes["items"]["data"])
+
+
+def _note_in_schedule(state: State, subscription: Object, items: list[Object]) -> None:
+    """Let the current phase of the subscription's schedule have the items that hold now."""
+    schedule = state.find("subscription_schedule", subscription["schedule"])
+    if schedule is None or schedule["current_phase"] is None:
+        return
+    for phase in schedule["phases"]:
+        if phase["start_date"] == schedule["current_phase"]["start_date"]:
+            phase["items"] = [
+                {
+                    **phase["items"][0],
+                    "plan": item["price"]["id"],
+                    "price": item["price"]["id"],
+                    "quantity": item["quantity"],
+                }
+                for item in items
+            ]
+
+
 def end(state: State, subscription: Object, reason: str) -> None:
     """End a subscription for good; nothing is charged for it by itself any more."""
     waiting = open_invoices(state, subscription)
@@ -185,10 +209,9 @@ def apply_held(state: State, subscription: Object) -> None:
         for item in changes["items"]["data"]:
             item.update(current_period_start=start, current_period_end=until)
     was_pending = subscription["pending_update"] is not None
-    state.update(subscription, "customer.subscription.updated", **changes, pending_update=None)
+    change_items(state, subscription, {**changes, "pending_update": None})
     if was_pending:
         state.emit("customer.subscription.pending_update_applied", subscription)
-    plan(state, subscription)
 
 
 def drop_held(state: State, subscription: Object) -> None:
