@@ -138,12 +138,15 @@ BODIES: list[Any] = [
     {"advance": {"a": {"b": {"c": {"d": {}}}}}},
     {"advance": "P1D" * 5000},
     {"dunning_end": "never"},
+    {"dunning_end": "\ud800"},
 ]
 
 
 @pytest.mark.parametrize("body", BODIES)
 async def test_controls_when_they_make_no_sense(client: AsyncClient, body: Any) -> None:
-    answer = await client.post(f"{BASE}/control/clock", json=body)
+    content = json.dumps(body)  # The client's own way would refuse to send half a character.
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post(f"{BASE}/control/clock", content=content, headers=headers)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"
 

@@ -65,7 +65,12 @@ def _words(value: Any, depth: int = 0) -> Any:
         case bool():
             return "true" if value else "false"
         case _:
-            return str(value)
+            text = str(value)
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise invalid("The body holds half a character.") from None
+            return text
 
 
 @control("clock")

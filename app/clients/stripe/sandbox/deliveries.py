@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-import orjson
+from pydantic_core import to_json
 
 from app.clients.stripe.sandbox.clock import run_due
 from app.clients.stripe.sandbox.events import due_events
@@ -65,5 +65,5 @@ def _delivery(state: State, event: Object, fault: str | None) -> Delivery:
     far = 2 * TOLERANCE_SECONDS
     at = state.real_now + {"old_timestamp": -far, "future_timestamp": far}.get(fault or "", 0)
     secret = "whsec_of_somebody_else" if fault == "bad_signature" else state.document["webhook_secret"]
-    body = orjson.dumps(sent)
+    body = to_json(sent)
     return Delivery(event["id"], body, sign(body, secret, at))

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
 
 from app.clients.stripe.sandbox.completing import OUTCOMES
 from app.clients.stripe.sandbox.payment_methods import METHODS
@@ -42,7 +41,8 @@ TEMPLATES = {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{ title }} (sandbox)</title><style>{{ style | safe }}</style></head><body>
 <h1>{{ title }}</h1><p><small>Stripe, played by this machine. No money moves.</small></p>
-{% if refused %}<p class="refused" role="alert">{{ refused }}</p>{% endif %}{{ body }}</body></html>""",
+{% if refused %}<p class="refused" role="alert">{{ refused }}</p>{% endif %}
+{{ body | safe }}</body></html>""",
     "index": """<p>The clock shows {{ now }}{% if offset %}, {{ offset }} seconds ahead{% endif %}.</p>
 <h2>Open sessions</h2><table>{% for item in sessions %}<tr><td>
 <a href="/sandbox/stripe/checkout/{{ item.id }}">{{ item.id }}</a></td>
@@ -132,7 +132,7 @@ def date(at: int | None) -> str:
 
 def page(name: str, title: str, values: Mapping[str, Any], *, status: int = 200, refused: str = "") -> Page:
     """A page of one of the templates."""
-    body = Markup(_templates[name].render(**values, money=money, date=date))  # noqa: S704 - it is escaped
+    body = _templates[name].render(**values, money=money, date=date)
     frame = _templates["frame"].render(title=title, style=STYLE, refused=refused, body=body)
     return Page(status, frame, form_targets=_origins(values.get("leads_to")))
 

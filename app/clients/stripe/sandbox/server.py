@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 import stripe
+from pydantic_core import from_json, to_json
 
 from app.clients.stripe.sandbox import operations
 from app.clients.stripe.sandbox.clock import run_due
@@ -56,8 +56,8 @@ def serve(state: State, request: Request) -> Answer:
         if key and (known := _remembered(state, key, request)):
             return Answer(known["status"], known["body"].encode(), {**headers, "idempotent-replayed": "true"})
     except SandboxError as refusal:
-        return Answer(refusal.status, orjson.dumps(refusal.body), headers)
-    before = orjson.dumps(state.document)
+        return Answer(refusal.status, to_json(refusal.body), headers)
+    before = to_json(state.document)
     remember = True
     try:
         values = decode(request.form)
@@ -68,7 +68,7 @@ def serve(state: State, request: Request) -> Answer:
         status, body, remember = refusal.status, refusal.body, refusal.is_remembered
         if not refusal.keep:
             _restore(state, before)
-    content = orjson.dumps(body)
+    content = to_json(body)
     if key and remember:
         state.document["idempotency"][key] = {
             "at": state.real_now,
@@ -114,4 +114,4 @@ def _fingerprint(request: Request) -> str:
 def _restore(state: State, before: bytes) -> None:
     """Undo what a refused request has changed."""
     state.document.clear()
-    state.document.update(orjson.loads(before))
+    state.document.update(from_json(before))

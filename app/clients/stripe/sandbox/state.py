@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import orjson
 import stripe
+from pydantic_core import from_json, to_json
 
 from app.clients.stripe.sandbox.errors import missing
 from app.clients.stripe.sandbox.store import Document
@@ -25,7 +25,7 @@ def new_id(prefix: str) -> str:
 
 def copied(value: Any) -> Any:
     """A deep copy of JSON."""
-    return orjson.loads(orjson.dumps(value))
+    return from_json(to_json(value))
 
 
 def shown(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import orjson
+from pydantic_core import from_json, to_json
 
 from app.core.embedded.locks import lock_exclusive
 
@@ -33,9 +33,9 @@ class MemoryStore:
 
     async def change(self, work: Work[Result]) -> Result:
         """Run `work`; nothing else runs meanwhile, since it never waits."""
-        document = orjson.loads(self._content)
+        document = from_json(self._content)
         result = work(document)
-        self._content = orjson.dumps(document)
+        self._content = to_json(document)
         return result
 
 
@@ -56,9 +56,9 @@ class FileStore:
         try:
             lock_exclusive(lock)
             before = self._path.read_bytes() if self._path.exists() else b"{}"
-            document = orjson.loads(before)
+            document = from_json(before)
             result = work(document)
-            after = orjson.dumps(document)
+            after = to_json(document)
             if after != before:
                 draft = self._path.with_suffix(".new")
                 draft.touch(mode=0o600)
