@@ -2,12 +2,74 @@
 
 from app.clients.stripe.sandbox.coupons import running, use
 from app.clients.stripe.sandbox.invoice_lines import add_taxes, take_discounts, totals_of
-from app.clients.stripe.sandbox.state import Object, State, new_id
+from app.clients.stripe.sandbox.state import Object, State, copied, new_id
 from app.clients.stripe.sandbox.views import includable, listed
 from app.core.currencies import CURRENCIES
 
 UNCHARGED = 50
 """The smallest charge where the currency has none of its own."""
+
+
+NOTHING_YET = (
+    "account_tax_ids",
+    "application",
+    "automatically_finalizes_at",
+    "custom_fields",
+    "default_payment_method",
+    "default_source",
+    "due_date",
+    "effective_at",
+    "footer",
+    "from_invoice",
+    "hosted_invoice_url",
+    "invoice_pdf",
+    "last_finalization_error",
+    "latest_revision",
+    "next_payment_attempt",
+    "number",
+    "on_behalf_of",
+    "receipt_number",
+    "rendering",
+    "shipping_cost",
+    "shipping_details",
+    "statement_descriptor",
+    "test_clock",
+    "webhooks_delivered_at",
+)
+"""What a draft has no value for."""
+
+BLANK: Object = {
+    **dict.fromkeys(NOTHING_YET),
+    "account_country": "FR",
+    "account_name": "Luneo",
+    "amount_overpaid": 0,
+    "amount_paid": 0,
+    "amount_shipping": 0,
+    "attempt_count": 0,
+    "attempted": False,
+    "auto_advance": True,
+    "collection_method": "charge_automatically",
+    "default_tax_rates": [],
+    "issuer": {"type": "self"},
+    "livemode": False,
+    "metadata": {},
+    "payment_settings": {
+        "default_mandate": None,
+        "payment_method_options": None,
+        "payment_method_types": None,
+    },
+    "post_payment_credit_notes_amount": 0,
+    "pre_payment_credit_notes_amount": 0,
+    "status": "draft",
+    "status_transitions": {
+        "finalized_at": None,
+        "marked_uncollectible_at": None,
+        "paid_at": None,
+        "voided_at": None,
+    },
+    "_retries": False,
+}
+"""What is alike in all drafts."""
 
 
 def draft_invoice(
@@ -32,19 +94,16 @@ def draft_invoice(
     for line in lines:
         line["invoice"] = identifier
     totals = totals_of(lines)
-    invoice: Object = {
+    details: Object = {"metadata": dict(subscription["metadata"]), "subscription": subscription["id"]}
+    if proration_date is not None:
+        details["subscription_proration_date"] = proration_date
+    return {
         "id": identifier,
         "object": "invoice",
-        "account_country": "FR",
-        "account_name": "Luneo",
-        "account_tax_ids": None,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_shipping": 0,
-        "application": None,
-        "attempt_count": 0,
-        "attempted": False,
-        "auto_advance": True,
+        **copied(BLANK),
+        **_customer_part(customer),
+        **totals,
+        **balanced(customer, totals["total"], subscription["currency"]),
         "automatic_tax": {
             "disabled_reason": None,
             "enabled": is_taxed,
@@ -52,71 +111,16 @@ def draft_invoice(
             "provider": "stripe" if is_taxed else None,
             "status": "complete" if is_taxed else None,
         },
-        "automatically_finalizes_at": None,
         "billing_reason": reason,
-        "collection_method": "charge_automatically",
         "created": state.now,
         "currency": subscription["currency"],
-        "custom_fields": None,
-        **_customer_part(customer),
-        "default_payment_method": None,
-        "default_source": None,
-        "default_tax_rates": [],
         "description": subscription["description"],
         "discounts": [item["id"] for item in counted],
-        "due_date": None,
-        "effective_at": None,
-        "footer": None,
-        "from_invoice": None,
-        "hosted_invoice_url": None,
-        "invoice_pdf": None,
-        "issuer": {"type": "self"},
-        "last_finalization_error": None,
-        "latest_revision": None,
         "lines": {**listed(f"/v1/invoices/{identifier}/lines", lines), "total_count": len(lines)},
-        "livemode": False,
-        "metadata": {},
-        "next_payment_attempt": None,
-        "number": None,
-        "on_behalf_of": None,
-        "parent": {
-            "quote_details": None,
-            "subscription_details": {
-                "metadata": dict(subscription["metadata"]),
-                "subscription": subscription["id"],
-            },
-            "type": "subscription_details",
-        },
-        "payment_settings": {
-            "default_mandate": None,
-            "payment_method_options": None,
-            "payment_method_types": None,
-        },
+        "parent": {"quote_details": None, "subscription_details": details, "type": "subscription_details"},
         "period_end": state.now,
         "period_start": state.now,
-        "post_payment_credit_notes_amount": 0,
-        "pre_payment_credit_notes_amount": 0,
-        "receipt_number": None,
-        "rendering": None,
-        "shipping_cost": None,
-        "shipping_details": None,
-        "statement_descriptor": None,
-        "status": "draft",
-        "status_transitions": {
-            "finalized_at": None,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
-        "test_clock": None,
-        "webhooks_delivered_at": None,
-        "_retries": False,
-        **totals,
-        **balanced(customer, totals["total"], subscription["currency"]),
     }
-    if proration_date is not None:
-        invoice["parent"]["subscription_details"]["subscription_proration_date"] = proration_date
-    return invoice
 
 
 def _customer_part(customer: Object) -> Object:
