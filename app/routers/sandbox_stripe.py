@@ -99,15 +99,12 @@ async def use_sandbox_portal(
     return shown(await stripe.act(portal_id, form.model_dump()))
 
 
-@router.get("/invoices/{invoice_id}.pdf")
-async def show_sandbox_invoice_pdf(invoice_id: str, stripe: SandboxStripe) -> Response:
-    """An invoice as PDF."""
-    return Response(await stripe.invoice_pdf(invoice_id), 200, NO_STORE, "application/pdf")
-
-
-@router.get("/invoices/{invoice_id}", response_class=HTMLResponse)
-async def show_sandbox_invoice(invoice_id: str, stripe: SandboxStripe) -> Response:
-    """An invoice, and what it may be paid with."""
+@router.get("/invoices/{file_name}", response_class=HTMLResponse)
+async def show_sandbox_invoice(file_name: str, stripe: SandboxStripe) -> Response:
+    """An invoice and what it may be paid with; with `.pdf` at the end, the invoice as PDF."""
+    invoice_id = file_name.removesuffix(".pdf")
+    if invoice_id != file_name:
+        return Response(await stripe.invoice_pdf(invoice_id), 200, NO_STORE, "application/pdf")
     return shown(await stripe.invoice(invoice_id))
 
 

@@ -1,11 +1,13 @@
 """The sandbox of Stripe over HTTP: the wire, the controls and the pages of payers."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from app.clients.stripe.sandbox.completing import complete
 from app.core.config import Settings
 from app.main import create_app
 from tests.support.stripe_sandbox import StripeSandbox
@@ -162,6 +164,90 @@ async def test_controls_when_there_is_no_such_thing(client: AsyncClient, path: s
 )
 async def test_pages_when_there_is_no_such_thing(client: AsyncClient, path: str) -> None:
     assert (await client.get(f"{BASE}/{path}")).status_code == 404
+
+
+async def subscribed(sandbox: StripeSandbox) -> tuple[str, str]:
+    """A customer, and the subscription that was paid on a page."""
+    customer = await sandbox.call("customers.create", email="a@b.example")
+    price = {"currency": "eur", "unit_amount": 2900, "product_data": {"name": "Pro"}}
+    session = await sandbox.call(
+        "checkout.sessions.create",
+        mode="subscription",
+        customer=customer["id"],
+        line_items=[{"price_data": {**price, "recurring": {"interval": "month"}}}],
+        success_url="https://app.example",
+        metadata={"organization_id": "o1"},
+        subscription_data={"metadata": {"organization_id": "o1"}},
+    )
+    await sandbox.sandbox.change(partial(complete, session_id=session["id"], outcome="3ds_passed"))
+    done = await sandbox.call("checkout.sessions.retrieve", session["id"], expand=["subscription"])
+    assert (done["payment_status"], done["subscription"]["status"]) == ("paid", "active")
+    assert done["subscription"]["metadata"] == {"organization_id": "o1"}
+    return customer["id"], done["subscription"]["id"]
+
+
+async def test_portal_when_the_customer_uses_it(client: AsyncClient, stripe_sandbox: StripeSandbox) -> None:
+    customer, subscription = await subscribed(stripe_sandbox)
+    made = await stripe_sandbox.call(
+        "billing_portal.sessions.create", customer=customer, return_url="https://app.example/billing"
+    )
+    address = made["url"].removeprefix("http://api.luneo.test")
+    page = await client.get(address)
+    assert subscription in page.text
+    assert "https://app.example/billing" in page.text
+    for act, ends in (("cancel", True), ("resume", False)):
+        answer = await client.post(address, data={"act": act, "subscription": subscription}, headers=OWN)
+        assert answer.status_code == 303
+        assert (await stripe_sandbox.object(subscription))["cancel_at_period_end"] is ends
+    declined = {"act": "update_method", "method": "pm_card_visa_chargeDeclined"}
+    assert (await client.post(address, data=declined, headers=OWN)).status_code == 402
+    good = {"act": "update_method", "method": "pm_card_mastercard"}
+    assert (await client.post(address, data=good, headers=OWN)).status_code == 303
+    method = (await stripe_sandbox.object(subscription))["default_payment_method"]
+    assert (await stripe_sandbox.object(method))["card"]["brand"] == "mastercard"
+    assert (await client.post(address, data={"act": "steal"}, headers=OWN)).status_code == 422
+
+
+async def test_invoice_when_it_is_paid_on_its_page(
+    client: AsyncClient, stripe_sandbox: StripeSandbox
+) -> None:
+    customer, subscription = await subscribed(stripe_sandbox)
+    method = await stripe_sandbox.call("payment_methods.attach", "pm_sbx_attach_only", customer=customer)
+    await stripe_sandbox.call("subscriptions.update", subscription, default_payment_method=method["id"])
+    await control(client, "clock", advance="P1M")
+    (invoice,) = (await stripe_sandbox.call("invoices.list", status="open"))["data"]
+    address = f"{BASE}/invoices/{invoice['id']}"
+    assert "29.00 EUR" in (await client.get(address)).text
+    pdf = await client.get(f"{address}.pdf")
+    assert (pdf.headers["content-type"], pdf.content[:5]) == ("application/pdf", b"%PDF-")
+    refused = await client.post(address, data={"method": "pm_card_visa_chargeDeclined"}, headers=OWN)
+    assert refused.status_code == 402
+    paid = await client.post(address, data={"method": "pm_card_visa"}, headers=OWN)
+    assert paid.status_code == 303
+    assert (await stripe_sandbox.object(invoice["id"]))["status"] == "paid"
+    assert (await stripe_sandbox.object(subscription))["status"] == "active"
+
+
+@pytest.mark.parametrize("outcome", ["card_declined", "3ds_failed"])
+async def test_subscription_when_its_first_payment_is_refused(
+    client: AsyncClient, stripe_sandbox: StripeSandbox, outcome: str
+) -> None:
+    customer = await stripe_sandbox.call("customers.create", email="a@b.example")
+    price = {"currency": "eur", "unit_amount": 2900, "product_data": {"name": "Pro"}}
+    session = await stripe_sandbox.call(
+        "checkout.sessions.create",
+        mode="subscription",
+        customer=customer["id"],
+        line_items=[{"price_data": {**price, "recurring": {"interval": "month"}}}],
+        success_url="https://app.example",
+    )
+    path = f"{BASE}/control/sessions/{session['id']}/complete"
+    assert (await client.post(path, json={"outcome": outcome})).status_code == 402
+    page = await client.post(f"{BASE}/checkout/{session['id']}", data={"outcome": outcome}, headers=OWN)
+    assert (page.status_code, 'role="alert"' in page.text) == (402, True)
+    assert (await stripe_sandbox.object(session["id"]))["status"] == "open"
+    assert (await stripe_sandbox.call("subscriptions.list", status="all"))["data"] == []
+    assert (await client.post(path, json={"outcome": "card"})).status_code == 200
 
 
 async def test_wire_when_an_answer_is_lost(client: AsyncClient) -> None:

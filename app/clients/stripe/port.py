@@ -1,5 +1,6 @@
 """The port to Stripe: one client for the process, plain dicts out of it, and our own errors."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -160,8 +161,10 @@ def _choose(settings: Settings) -> StripeClient:
 
 
 def _library(key: str, transport: stripe.HTTPClient, max_retries: int) -> stripe.StripeClient:
-    # The switch is one of the whole library: it would tell Stripe how long each request took.
+    # Both are switches of the whole library. It would tell Stripe how long each request took, and the log
+    # what stands in each request.
     stripe.enable_telemetry = False
+    logging.getLogger("stripe").setLevel(logging.WARNING)
     return stripe.StripeClient(
         key, stripe_version=API_VERSION, http_client=transport, max_network_retries=max_retries
     )

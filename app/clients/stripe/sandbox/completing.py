@@ -7,7 +7,7 @@ from app.clients.stripe.sandbox.payment_intents import new_intent
 from app.clients.stripe.sandbox.payment_methods import METHODS, Kind, attach_to, new_method
 from app.clients.stripe.sandbox.routing import dispatch
 from app.clients.stripe.sandbox.setup_intents import confirm_with, fail_setup, new_setup
-from app.clients.stripe.sandbox.state import Object, State
+from app.clients.stripe.sandbox.state import Object, State, copied
 
 OUTCOMES = {
     "card": METHODS["pm_card_visa"],
@@ -40,7 +40,7 @@ def complete(state: State, session_id: str, outcome: str) -> Object:
         case "setup":
             _set_up(state, session, outcome)
         case _:
-            _subscribe(state, session, outcome)
+            _subscribe_or_undo(state, session, outcome)
     session.update(status="complete", url=None, customer_details=_details(state, session))
     state.emit("checkout.session.completed", session)
     return session
@@ -175,7 +175,7 @@ def _subscribe(state: State, session: Object, outcome: str) -> None:
         ]
     if session["_has_tax"]:
         values["automatic_tax"] = {"enabled": "true"}
-    subscription = dispatch(state, "POST", "/v1/subscriptions", values)
+    subscription = _begin(state, session, values)
     invoice = state.get("invoice", subscription["latest_invoice"])
     session.update(
         subscription=subscription["id"],
@@ -185,6 +185,32 @@ def _subscribe(state: State, session: Object, outcome: str) -> None:
         else ("paid" if invoice["status"] == "paid" else "unpaid"),
     )
     invoice["_session"] = session["id"]
+
+
+def _subscribe_or_undo(state: State, session: Object, outcome: str) -> None:
+    """Begin a subscription, or leave everything as it was before a card that is refused."""
+    before = copied(state.document)
+    try:
+        _subscribe(state, session, outcome)
+    except SandboxError as refusal:
+        if refusal.status == 402:
+            state.document.clear()
+            state.document.update(before)
+            refusal.keep = True
+        raise
+
+
+def _begin(state: State, session: Object, values: Object) -> Object:
+    """Create the subscription. Prices that were made for this session are for sale to it alone."""
+    made = [
+        price for item in session["_items"] if not (price := state.objects[item["price"]["id"]])["active"]
+    ]
+    for price in made:
+        price["active"] = True
+    subscription = dispatch(state, "POST", "/v1/subscriptions", values)
+    for price in made:
+        price["active"] = False
+    return subscription
 
 
 @when_settled

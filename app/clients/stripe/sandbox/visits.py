@@ -35,7 +35,8 @@ def choose_outcome(state: State, session_id: str, outcome: str) -> Page:
     except SandboxError as refusal:
         if not refusal.keep:
             raise
-        return checkout_page(session, str(refusal))
+        # A refused subscription was undone, so the session is another object than before.
+        return checkout_page(state.get("checkout.session", session_id), str(refusal))
     target = (session["success_url"] or "").replace("{CHECKOUT_SESSION_ID}", session_id)
     return Page(303, location=target or f"/sandbox/stripe/checkout/{session_id}")
 
@@ -68,6 +69,13 @@ def act_in_portal(state: State, portal_id: str, form: dict[str, str]) -> Page:
             attached = dispatch(state, "POST", f"/v1/payment_methods/{method}/attach", {"customer": customer})
             settings = {"invoice_settings": {"default_payment_method": attached["id"]}}
             dispatch(state, "POST", f"/v1/customers/{customer}", settings)
+            for subscription in state.all("subscription", where=lambda item: item["customer"] == customer):
+                if subscription["status"] not in {"canceled", "incomplete_expired"}:
+                    state.update(
+                        subscription,
+                        "customer.subscription.updated",
+                        default_payment_method=attached["id"],
+                    )
         else:
             subscription = state.get("subscription", form.get("subscription"), "subscription")
             ends = "true" if form.get("act") == "cancel" else "false"
