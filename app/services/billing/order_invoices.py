@@ -4,7 +4,7 @@ They are written once, in the transaction of their cause, from what the order an
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -43,7 +43,8 @@ async def invoice_order(session: ScopedSession, order: Order) -> Invoice:
     if facts.issued_id is not None:
         return await books.document(facts.issued_id)
     now = await session.now()
-    parties = _parties(order, facts)
+    today = _local(facts.time_zone, now)
+    parties = {**_parties(order, facts), "issued_on": today.isoformat()}
     document = {
         "id": uuid7(),
         "user_id": order.user_id,
@@ -65,7 +66,7 @@ async def invoice_order(session: ScopedSession, order: Order) -> Invoice:
     invoice = await books.issue(
         "invoice",
         prefix=facts.prefix or INVOICE_PREFIX,
-        year=_year(facts.time_zone, now),
+        year=f"{today.year:04d}",
         document=document,
         lines=_invoice_lines(order, facts, parties["language"]),
     )
@@ -88,7 +89,13 @@ async def credit_refund(session: ScopedSession, refund: Refund) -> Invoice | Non
         return None
     now = await session.now()
     tax = sum(group["tax_amount"] for group in refund.tax_groups)
-    parties = {**(facts.parties or {}), "credited_number": facts.invoice_number, "reason": refund.reason}
+    today = _local(facts.time_zone, now)
+    parties = {
+        **(facts.parties or {}),
+        "issued_on": today.isoformat(),
+        "credited_number": facts.invoice_number,
+        "reason": refund.reason,
+    }
     document = {
         "id": uuid7(),
         "user_id": None,
@@ -110,7 +117,7 @@ async def credit_refund(session: ScopedSession, refund: Refund) -> Invoice | Non
     note = await books.issue(
         "credit_note",
         prefix=facts.prefix or CREDIT_NOTE_PREFIX,
-        year=_year(facts.time_zone, now),
+        year=f"{today.year:04d}",
         document=document,
         lines=_credit_lines(refund, facts, parties.get("language", "fr")),
     )
@@ -119,13 +126,13 @@ async def credit_refund(session: ScopedSession, refund: Refund) -> Invoice | Non
     return note
 
 
-def _year(time_zone: str | None, now: datetime) -> str:
-    """The year of the organisation's time zone."""
+def _local(time_zone: str | None, now: datetime) -> date:
+    """The day in the organisation's time zone."""
     try:
-        zone = ZoneInfo(time_zone or TIME_ZONE)
+        zone: tzinfo = ZoneInfo(time_zone or TIME_ZONE)
     except (ZoneInfoNotFoundError, ValueError):
-        return f"{now.astimezone(UTC).year:04d}"
-    return f"{now.astimezone(zone).year:04d}"
+        zone = UTC
+    return now.astimezone(zone).date()
 
 
 def _parties(order: Order, facts: Invoicing) -> dict[str, Any]:

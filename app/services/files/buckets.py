@@ -27,6 +27,10 @@ EXPORTS = Bucket("exports", (), False, limit_bytes=2 * 1024**3)
 """Files that the service makes itself; the area that asked for one says when it expires."""
 
 
+DOCUMENTS = Bucket("documents", ("application/pdf",), False, limit_bytes=50 * 1024**2)
+"""Invoices and credit notes as they were printed."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileOwner:
     """Whose a file is: an organisation's or a person's."""

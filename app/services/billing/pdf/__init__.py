@@ -1,0 +1,1 @@
+"""Documents as PDF, made of their immutable rows alone."""
