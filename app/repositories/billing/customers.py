@@ -46,6 +46,15 @@ class CustomerRepository(Repository[BillingCustomer]):
             .execution_options(synchronize_session="fetch")
         )
 
+    async def note_sync(self, organization_id: UUID) -> None:
+        """Stripe has the details as they are; they are not changed by that."""
+        await self.session.execute(
+            update(BillingCustomer)
+            .where(BillingCustomer.organization_id == organization_id)
+            .values(synced_at=func.clock_timestamp(), updated_at=BillingCustomer.updated_at)
+            .execution_options(synchronize_session="fetch")
+        )
+
     async def organization_name(self, organization_id: UUID) -> str:
         """What the organisation is called; empty for one that is gone."""
         found = await self.session.scalar(select(Organization.name).where(Organization.id == organization_id))

@@ -37,6 +37,7 @@ from app.schemas.team.organizations import (
     OrganizationUpdate,
 )
 from app.services.billing.entitlements import entitlements
+from app.services.billing.paying.cancelling import cancel_for_deletion
 from app.services.team.desk import active_organization, enter_team, person_of
 from app.services.team.events.organizations import (
     OrganizationCreated,
@@ -157,6 +158,7 @@ class OrganizationService:
         await self._write(organization, {"deleted_at": now, "purge_after": now + grace})
         # Whoever restores it begins on the free plan.
         await self.organizations.end_grants(organization.id, now)
+        await cancel_for_deletion(self.session, organization.id)
         await send_home(self.session, organization.id, None, now)
         await emit(self.session, OrganizationDeleted(organization_id=organization.id))
 

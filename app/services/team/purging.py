@@ -8,6 +8,7 @@ from app.core.database import SystemSession
 from app.core.events import emit
 from app.repositories.team import TeamRepository
 from app.repositories.team.purging import due_organizations, purge_organization
+from app.services.billing.paying.cancelling import may_purge
 from app.services.team.events.organizations import OrganizationPurged
 
 AT_ONCE = 100
@@ -20,7 +21,12 @@ async def due(session: SystemSession, now: datetime) -> Sequence[UUID]:
 
 
 async def purge(session: SystemSession, organization_id: UUID, now: datetime) -> bool:
-    """Remove an organisation that is due, and tell of it; False when it was restored meanwhile."""
+    """Remove an organisation that is due, and tell of it.
+
+    False when it was restored meanwhile, or while the payment provider has not forgotten it yet.
+    """
+    if not await may_purge(session, organization_id):
+        return False
     if not await purge_organization(session, organization_id, now):
         return False
     await emit(session, OrganizationPurged(organization_id=organization_id), organization_id=organization_id)

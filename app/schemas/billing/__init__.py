@@ -1,0 +1,1 @@
+"""Shapes of what an organisation pays for, and pays with."""

@@ -1,0 +1,1 @@
+"""How an organisation pays: its customer at Stripe, pages of checkout, and ways to pay."""

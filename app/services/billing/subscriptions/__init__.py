@@ -1,0 +1,1 @@
+"""What an organisation subscribes to and pays with, as Stripe has it."""

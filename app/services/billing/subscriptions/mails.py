@@ -1,0 +1,84 @@
+"""Owns the mails to those who pay: that a payment failed, waits, came after all, or is about to be due."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from app.core.config import get_settings
+from app.core.database import SystemSession
+from app.repositories.billing.customers import CustomerRepository
+from app.repositories.billing.invoice_mirrors import InvoiceMirrorRepository
+from app.repositories.billing.plans import PlanRepository
+from app.repositories.billing.subscriptions import SubscriptionRepository
+from app.services.auth.recipients import mail_to, moment, recipient_of
+from app.services.billing.subscriptions.events import (
+    InvoicePaymentActionRequired,
+    InvoicePaymentFailed,
+    InvoiceRecovered,
+    SubscriptionTrialEnding,
+)
+from app.services.notifications.requests import MailRequest, mails_for
+
+TOLD_ATTEMPTS = frozenset({1, 3})
+"""The failed attempts that are told of, beside the last."""
+
+TEMPLATES = {
+    InvoicePaymentFailed.type: "billing_payment_failed",
+    InvoicePaymentActionRequired.type: "billing_action_required",
+    InvoiceRecovered.type: "billing_recovered",
+}
+
+
+@mails_for(InvoicePaymentFailed, InvoicePaymentActionRequired, InvoiceRecovered)
+async def invoice_mails(
+    session: SystemSession,
+    event_type: str,
+    data: dict[str, Any],
+    private: dict[str, Any],  # noqa: ARG001 - it is empty
+) -> list[MailRequest]:
+    """To the owner and the admins, with the page to pay on; nothing more once the invoice is settled."""
+    row = await InvoiceMirrorRepository(session).get(UUID(data["invoice_id"]))
+    if row is None or (row.status != "open" and event_type != InvoiceRecovered.type):
+        return []
+    if event_type == InvoicePaymentFailed.type and not (
+        data["attempt"] in TOLD_ATTEMPTS or data["is_last_attempt"]
+    ):
+        return []
+    facts = {
+        "shop": await CustomerRepository(session).organization_name(row.organization_id),
+        "invoice_number": row.invoice_number or "",
+        "amount": f"{row.amount / 100:.2f} {row.currency}",
+        "is_last": "yes" if data.get("is_last_attempt") else "",
+        "pay_url": row.hosted_invoice_url or f"{get_settings().app_url}/billing",
+    }
+    return await _to_payers(session, row.organization_id, TEMPLATES[event_type], facts)
+
+
+@mails_for(SubscriptionTrialEnding)
+async def trial_mails(
+    session: SystemSession,
+    event_type: str,  # noqa: ARG001 - there is one
+    data: dict[str, Any],
+    private: dict[str, Any],  # noqa: ARG001 - it is empty
+) -> list[MailRequest]:
+    """To the owner and the admins, three days before; nothing when the trial is over."""
+    row = await SubscriptionRepository(session).get(UUID(data["subscription_id"]))
+    if row is None or row.status != "trialing":
+        return []
+    plan = await PlanRepository(session).by_code(row.plan_code)
+    ends_at = row.trial_end or datetime.fromisoformat(data["current_period_end"])
+    facts = {
+        "shop": await CustomerRepository(session).organization_name(row.organization_id),
+        "plan": plan.name if plan else row.plan_code,
+        "until": moment(ends_at),
+        "billing_url": f"{get_settings().app_url}/billing",
+    }
+    return await _to_payers(session, row.organization_id, "billing_trial_ending", facts)
+
+
+async def _to_payers(
+    session: SystemSession, organization_id: UUID, template: str, facts: dict[str, str]
+) -> list[MailRequest]:
+    people = await CustomerRepository(session).payers(organization_id)
+    recipients = [await recipient_of(session, user_id) for user_id in people]
+    return [mail_to(one, template, "account", facts) for one in recipients if one is not None]
