@@ -4,7 +4,7 @@ from uuid import UUID
 
 from app.core.database import Database
 from app.jobs.queue import job
-from app.services.stripe_webhooks import executing, processing, sweeping
+from app.services.stripe_webhooks import executing, processing, reconciling, sweeping
 
 
 @job("process_stripe_event", queue="stripe")
@@ -29,3 +29,15 @@ async def sweep_stripe(database: Database) -> None:
 async def prune_stripe(database: Database) -> None:
     """Daily: payloads, events and commands that are old."""
     await sweeping.prune(database)
+
+
+@job("reconcile_stripe", queue="maintenance", cron="30 2 * * *")
+async def reconcile_stripe(database: Database) -> None:
+    """Daily, and when staff or a refusal of Stripe asks for it."""
+    await reconciling.reconcile(database)
+
+
+@job("repair_stripe_difference", queue="stripe")
+async def repair_stripe_difference(database: Database, *, difference_id: str, by: str) -> None:
+    """Deferred when staff asks for it; what fails leaves the difference open."""
+    await reconciling.repair_difference(database, UUID(difference_id), by)

@@ -1,6 +1,5 @@
 """What the intake of Stripe's webhooks answers, and what the platform's staff sees of it."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -141,8 +140,3 @@ class RunStarted(Output):
     """A run was queued."""
 
     queued_at: Timestamp
-
-
-def as_moment(value: datetime) -> RunStarted:
-    """When a run was queued."""
-    return RunStarted(queued_at=value)

@@ -1,11 +1,22 @@
 """Questions to stripe_events: the inbox, what is due in it, and how each event ended."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    delete,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from app.models.stripe_webhooks import StripeEvent
@@ -13,6 +24,42 @@ from app.repositories.base import Repository
 from app.repositories.jobs import JobRepository
 
 JOB = "process_stripe_event"
+
+SUMMARY = [
+    getattr(StripeEvent, column.key)
+    for column in StripeEvent.__mapper__.column_attrs
+    if column.key != "payload"
+]
+"""Every column of a list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Which events of the inbox are wanted."""
+
+    status: str | None
+    type: str | None
+    object_id: str | None
+    organization_id: UUID | None
+    since: datetime | None
+    until: datetime | None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filter as conditions."""
+        equal = (
+            (StripeEvent.status, self.status),
+            (StripeEvent.type, self.type),
+            (StripeEvent.object_id, self.object_id),
+            (StripeEvent.organization_id, self.organization_id),
+        )
+        conditions: list[ColumnElement[bool]] = [
+            column == value for column, value in equal if value is not None
+        ]
+        if self.since is not None:
+            conditions.append(StripeEvent.received_at >= self.since)
+        if self.until is not None:
+            conditions.append(StripeEvent.received_at < self.until)
+        return conditions
 
 
 class Taken(NamedTuple):
@@ -125,10 +172,22 @@ class EventRepository(Repository[StripeEvent]):
         found = await self.session.scalars(select(StripeEvent.id).where(StripeEvent.id.in_(event_ids)))
         return set(found)
 
-    def listed(self) -> Select[Any]:
-        """The statement of a list: all columns but the payload."""
-        columns = [column for column in StripeEvent.__mapper__.column_attrs if column.key != "payload"]
-        return select(*(getattr(StripeEvent, column.key) for column in columns))
+    async def page(
+        self, wanted: EventFilter, *, after: tuple[datetime, str] | None, offset: int, limit: int
+    ) -> Sequence[Row[Any]]:
+        """Events behind a position, newest first, without their payloads."""
+        statement = select(*SUMMARY).where(*wanted.conditions())
+        if after is not None:
+            here = tuple_(StripeEvent.received_at, StripeEvent.id)
+            there = tuple_(literal(after[0], StripeEvent.received_at.type), literal(after[1]))
+            statement = statement.where(here < there)
+        ordered = statement.order_by(StripeEvent.received_at.desc(), StripeEvent.id.desc())
+        return (await self.session.execute(ordered.offset(offset).limit(limit))).all()
+
+    async def count(self, wanted: EventFilter, cap: int) -> int:
+        """How many events there are, counted up to `cap`."""
+        some = select(literal(1)).select_from(StripeEvent).where(*wanted.conditions()).limit(cap)
+        return int(await self.session.scalar(select(func.count()).select_from(some.subquery())) or 0)
 
     async def empty_payloads(self, before: datetime, limit: int) -> int:
         """Forget what was delivered before that moment, of events that have ended; how many there were."""

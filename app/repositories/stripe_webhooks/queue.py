@@ -1,9 +1,12 @@
-"""Asks for the jobs of Stripe that are about no single row."""
+"""Asks for the jobs that compare our rows with Stripe, and repair them."""
+
+from uuid import UUID
 
 from app.core.database import ScopedSession
 from app.repositories.jobs import JobRepository
 
 RECONCILE = "reconcile_stripe"
+REPAIR = "repair_stripe_difference"
 
 
 async def wake_reconciliation(session: ScopedSession) -> int | None:
@@ -15,5 +18,18 @@ async def wake_reconciliation(session: ScopedSession) -> int | None:
         arguments={},
         lock=None,
         queueing_lock=RECONCILE,
+        at=None,
+    )
+
+
+async def wake_repair(session: ScopedSession, difference_id: UUID, *, by: str) -> int | None:
+    """Queue the repair of a difference in somebody's name; None when it waits already."""
+    return await JobRepository(session).add(
+        name=REPAIR,
+        queue="stripe",
+        priority=0,
+        arguments={"difference_id": str(difference_id), "by": by},
+        lock=None,
+        queueing_lock=f"{REPAIR}:{difference_id}",
         at=None,
     )

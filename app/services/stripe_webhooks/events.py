@@ -52,3 +52,14 @@ class StripeCommandFailed(StripeAlert):
     subject: ClassVar[tuple[str, str] | None] = ("stripe_command", "id")
 
     kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripeDifferenceFound(StripeAlert):
+    """Reconciliation found that Stripe and our rows disagree."""
+
+    type: ClassVar[str] = "stripe.difference_found"
+    description: ClassVar[str] = "Stripe and our rows disagree about an object."
+    subject: ClassVar[tuple[str, str] | None] = ("stripe_difference", "id")
+
+    kind: str

@@ -62,6 +62,16 @@ async def in_three_steps(
     same `Idempotency-Key` finds the command instead of preparing another. Answers the succeeded command;
     raises the AppError of section 6 of the Stripe page, or 409 while somebody else is calling.
     """
+    return _answered(await tried_in_three_steps(session, database, request, prepare))
+
+
+async def tried_in_three_steps(
+    session: OwnerSession, database: Database, request: Request, prepare: Prepare
+) -> StripeCommandRow:
+    """The same, but a command that Stripe refused or did not hear is answered with its `error`.
+
+    For routes whose own change stands whatever Stripe says; `refusal_of` is what the error means.
+    """
     principal = session.principal
     assert principal is not None  # noqa: S101 - an OwnerSession of a route has one
     require_stripe()
@@ -71,7 +81,7 @@ async def in_three_steps(
     if command.status in OPEN:
         done = await execute(database, command.organization_id, command.id)
         command = await _outcome(database, command) if done is None else done
-    return _answered(command)
+    return command
 
 
 async def _prepared(
@@ -112,12 +122,17 @@ async def _outcome(database: Database, command: StripeCommandRow) -> StripeComma
 
 def _answered(command: StripeCommandRow) -> StripeCommandRow:
     """The command when Stripe did what it was told; else the refusal that its error stands for."""
-    if command.error is not None:
-        raise _refusal(command.error)
+    refusal = refusal_of(command)
+    if refusal is not None:
+        raise refusal
     return command
 
 
-def _refusal(kept: dict[str, Any]) -> AppError:
+def refusal_of(command: StripeCommandRow) -> AppError | None:
+    """What a caller is answered for a command that did not succeed."""
+    kept = command.error
+    if kept is None:
+        return None
     if kept.get("kind") == CustomerConflict.__name__:
         return Conflict("customer_conflict", "This payment object belongs to another organisation.")
     return answer_to(error_kept(kept))
