@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 import app.models.registry  # noqa: F401 - the row guard must know every table
 from app.clients.storage.opening import object_store
+from app.clients.stripe import close_client
 from app.core import dispatch, errors, http, idempotency, openapi
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
@@ -81,5 +82,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if worker is not None:
             await worker.stop()
         await hub.stop()
+        await close_client()
         await app.state.limiter.close()
         await app.state.database.dispose()

@@ -19,6 +19,9 @@ WordList = Annotated[list[str], NoDecode]
 PLACEHOLDERS = frozenset({"", "changeme", "change-me", "secret", "placeholder", "example", "development"})
 """Words that are never a secret, whatever variable holds them."""
 
+LIVE_KEYS = ("sk_live_", "rk_live_")
+"""How keys of Stripe begin that move real money: secret ones and restricted ones."""
+
 PROVIDER_SECRETS = (
     "google_client_secret",
     "github_client_secret",
@@ -224,6 +227,7 @@ class Settings(BaseSettings):
     list_total_cap: int = Field(10_000, ge=100, description="Where `total` of a list stops counting.")
     order_lines_max: int = Field(200, ge=1, le=1000, description="Lines of one order.")
     order_expiry_grace_minutes: int = Field(15, ge=0, le=1440, description="Added to the payment window.")
+    order_pending_max_hours: int = Field(24, ge=1, le=720, description="How long checkouts can be opened.")
     order_track_link_hours: int = Field(168, ge=1, le=8760, description="Life of a link to an order.")
     product_import_max_rows: int = Field(500, ge=1, le=1000, description="Rows of one import.")
 
@@ -297,8 +301,8 @@ class Settings(BaseSettings):
 
     @property
     def stripe_livemode(self) -> bool:
-        """Whether the key is one that moves real money (`sk_live_…`, or a restricted `rk_live_…`)."""
-        return (self.stripe_secret_key or "").startswith(("sk_live_", "rk_live_"))
+        """Whether the key is one that moves real money (see LIVE_KEYS)."""
+        return (self.stripe_secret_key or "").startswith(LIVE_KEYS)
 
     @property
     def has_stripe_sandbox(self) -> bool:

@@ -287,3 +287,13 @@ async def test_routes_when_there_is_a_key_or_production(
     async with AsyncClient(transport=ASGITransport(app=create_app()), base_url="http://x.test") as http:
         assert (await http.get(f"{BASE}/")).status_code == (200 if exists else 404)
         assert (await http.post(f"{BASE}/control/reset", json={})).status_code == (200 if exists else 404)
+
+
+async def test_wire_when_a_key_is_used_again(client: AsyncClient) -> None:
+    """The key of a tool is Stripe's, and not this service's own."""
+    headers = {**KEY, "Idempotency-Key": "k1"}
+    first = await client.post(f"{BASE}/v1/customers", data={"email": "a@b.example"}, headers=headers)
+    again = await client.post(f"{BASE}/v1/customers", data={"email": "a@b.example"}, headers=headers)
+    assert (again.json(), again.headers["idempotent-replayed"]) == (first.json(), "true")
+    other = await client.post(f"{BASE}/v1/customers", data={"email": "c@d.example"}, headers=headers)
+    assert (other.status_code, other.json()["error"]["type"]) == (400, "idempotency_error")

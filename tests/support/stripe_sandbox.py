@@ -10,6 +10,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app.clients.stripe import StripeClient, sandbox_client, use_client
+from app.clients.stripe.sandbox.controls import run_control
 from app.clients.stripe.sandbox.sandbox import Sandbox
 from app.clients.stripe.sandbox.state import Object, State, shown
 from app.clients.stripe.sandbox.store import MemoryStore
@@ -81,6 +82,16 @@ class StripeSandbox:
         return await client.post(
             path, content=body, headers={HEADER: signature, "Content-Type": "application/json"}
         )
+
+    async def plan_fault(self, fault: str, *, times: int = 1, seconds: int = 0, **match: str) -> None:
+        """Let the next requests by `method` and `path`, or the next deliveries of a `type`, go wrong."""
+        await self.control("faults", fault=fault, times=times, seconds=seconds, match=match)
+
+    async def control(self, action: str, **body: Any) -> dict[str, Any]:
+        """Use a control, such as `await sandbox.control("clock", advance="P1M")`."""
+        status, answer = await self.sandbox.change(lambda state: run_control(state, action, body))
+        assert status == 200, answer
+        return answer
 
     async def mark_delivered(self, ids: Sequence[str]) -> None:
         """Let these events count as delivered."""

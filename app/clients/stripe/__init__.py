@@ -12,6 +12,7 @@ from app.clients.stripe.errors import (
 from app.clients.stripe.port import (
     API_VERSION,
     StripeClient,
+    close_client,
     sandbox_client,
     stripe_client,
     use_client,
@@ -28,6 +29,7 @@ __all__ = [
     "StripeNotConfigured",
     "StripeRefused",
     "StripeUnavailable",
+    "close_client",
     "sandbox_client",
     "stripe_client",
     "use_client",

@@ -19,7 +19,7 @@ from app.clients.stripe.errors import (
 )
 from app.clients.stripe.sandbox.sandbox import Sandbox, open_sandbox
 from app.clients.stripe.sandbox.transport import SandboxTransport
-from app.core.config import Settings, get_settings
+from app.core.config import LIVE_KEYS, Settings, get_settings
 
 API_VERSION: str = stripe.api_version
 """The version that the library is pinned to; every request names it."""
@@ -33,11 +33,18 @@ class StripeClient:
     """Stripe, real or played by the sandbox; `livemode` is the mode of its objects."""
 
     def __init__(
-        self, client: stripe.StripeClient, *, livemode: bool, sandbox: Sandbox | None = None
+        self, transport: stripe.HTTPClient, key: str, *, max_retries: int, sandbox: Sandbox | None = None
     ) -> None:
-        self.livemode = livemode
+        # Both are switches of the whole library. It would tell Stripe how long each request took, and the
+        # log what stands in each request.
+        stripe.enable_telemetry = False
+        logging.getLogger("stripe").setLevel(logging.WARNING)
+        self.livemode = key.startswith(LIVE_KEYS)
         self.sandbox = sandbox
-        self._client = client
+        self._transport = transport
+        self._client = stripe.StripeClient(
+            key, stripe_version=API_VERSION, http_client=transport, max_network_retries=max_retries
+        )
 
     async def call(
         self, operation: str, *ids: str, params: Mapping[str, Any] | None = None, key: str | None = None
@@ -60,6 +67,10 @@ class StripeClient:
         except stripe.StripeError as error:
             _fail(error)
 
+    async def close(self) -> None:
+        """Close the connections to Stripe."""
+        await self._transport.close_async()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+
     def owns(self, identifier: str | None) -> bool:
         """Whether an id is from here: ids of the sandbox count as absent once there is a real key."""
         return identifier is not None and (self.sandbox is not None or SANDBOX_MARK not in identifier)
@@ -70,9 +81,15 @@ class StripeClient:
         method = attrgetter(f"{operation}_async")(self._client.v1)
         options = {"idempotency_key": key} if key else {}
         try:
-            return cast("stripe.StripeObject", await method(*ids, dict(params or {}), options))
+            answer = await method(*ids, dict(params or {}), options)
         except stripe.StripeError as error:
             _fail(error)
+        except AttributeError as error:
+            # The library takes an answer apart without looking at it first.
+            raise StripeUnavailable("Stripe answered what nobody understands") from error
+        if not isinstance(answer, stripe.StripeObject):
+            raise StripeUnavailable("Stripe answered what nobody understands")
+        return answer
 
 
 def _fail(error: stripe.StripeError) -> NoReturn:
@@ -134,8 +151,16 @@ def use_client(client: StripeClient | None) -> StripeClient | None:
 
 def sandbox_client(sandbox: Sandbox, *, max_retries: int = 2) -> StripeClient:
     """A client whose requests the sandbox answers in this process."""
-    library = _library("sk_test_sandbox", SandboxTransport(sandbox), max_retries)
-    return StripeClient(library, livemode=False, sandbox=sandbox)
+    return StripeClient(
+        SandboxTransport(sandbox), "sk_test_sandbox", max_retries=max_retries, sandbox=sandbox
+    )
+
+
+async def close_client() -> None:
+    """Close the client of this process, if there is one; the next call makes another."""
+    client = use_client(None)
+    if client is not None:
+        await client.close()
 
 
 async def webhook_secrets() -> list[str]:
@@ -154,17 +179,8 @@ def _choose(settings: Settings) -> StripeClient:
             raise StripeNotConfigured("STRIPE_SECRET_KEY is not set")
         return sandbox_client(open_sandbox(settings), max_retries=settings.stripe_max_retries)
     timeout = httpx.Timeout(settings.stripe_timeout_seconds, connect=CONNECT_SECONDS)
-    library = _library(
-        settings.stripe_secret_key, stripe.HTTPXClient(timeout=timeout), settings.stripe_max_retries
-    )
-    return StripeClient(library, livemode=settings.stripe_livemode)
-
-
-def _library(key: str, transport: stripe.HTTPClient, max_retries: int) -> stripe.StripeClient:
-    # Both are switches of the whole library. It would tell Stripe how long each request took, and the log
-    # what stands in each request.
-    stripe.enable_telemetry = False
-    logging.getLogger("stripe").setLevel(logging.WARNING)
-    return stripe.StripeClient(
-        key, stripe_version=API_VERSION, http_client=transport, max_network_retries=max_retries
+    return StripeClient(
+        stripe.HTTPXClient(timeout=timeout),
+        settings.stripe_secret_key,
+        max_retries=settings.stripe_max_retries,
     )
