@@ -217,9 +217,10 @@ async def is_tidy() -> bool:
     return False
 
 
-async def test_upload_when_it_is_too_large_and_says_so(port: int, alice: Persona) -> None:
+@pytest.mark.parametrize("mebibytes", [3, 12])
+async def test_upload_when_it_is_too_large_and_says_so(port: int, alice: Persona, mebibytes: int) -> None:
     """The whole body is sent, and the refusal is there to be read all the same."""
-    body = PART + b"x" * (3 * MEBIBYTE)
+    body = PART + b"x" * (mebibytes * MEBIBYTE)
     head = upload_head(alice, f"Content-Length: {len(body)}".encode())
     answer = await exchange(port, head, body)
     assert answer.startswith(b"HTTP/1.1 413 ")

@@ -251,18 +251,21 @@ class BodyLimitLayer:
         await self.app(scope, counted_receive, send)
 
 
-async def take_in(scope: Scope, receive: Receive, expected: int) -> None:
-    """Read and forget what is left of a body, within bounds.
+async def take_in(
+    scope: Scope, receive: Receive, expected: int, *, most: int | None = None, seconds: float | None = None
+) -> None:
+    """Read and forget what is left of a body, within bounds: narrow ones, or those that are given.
 
     Most clients read no answer before they have sent all, and a connection that is closed on unread bytes
     is reset, so that the refusal would be lost.
     """
-    if expected > MAX_FORGOTTEN or header(scope, b"expect") is not None:
+    most = MAX_FORGOTTEN if most is None else most
+    if expected > most or header(scope, b"expect") is not None:
         return
     forgotten = 0
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FORGET_SECONDS):
-            while forgotten <= MAX_FORGOTTEN:
+        async with asyncio.timeout(FORGET_SECONDS if seconds is None else seconds):
+            while forgotten <= most:
                 message = await receive()
                 forgotten += len(message.get("body", b""))
                 if not message.get("more_body"):

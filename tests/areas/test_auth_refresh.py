@@ -246,3 +246,9 @@ async def test_forgeries_when_they_are_frequent(
     answers = [await refresh(client, tampered(refresh_token_of(session))) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
     assert (await refresh(client, refresh_token_of(session))).status_code == 200
+
+
+async def test_documented_answers_when_there_is_a_limit(client: AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    answers = document["paths"]["/api/auth/refresh"]["post"]["responses"]
+    assert {"401", "429"} <= set(answers)

@@ -139,6 +139,36 @@ async def test_session_when_it_was_replaced_before_the_proof(
     assert me.json()["user"]["email"] == NEW
 
 
+@pytest.mark.parametrize("act", ["password", "one", "others"])
+async def test_change_when_its_person_has_thrown_the_session_out_that_asked(
+    client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str],
+    session: UserSession, act: str,
+) -> None:  # fmt: skip
+    """An intruder asked for it, and the owner changed the password or ended the session."""
+    token = await change_token(client, database, headers)
+    own = {"Authorization": f"Bearer {access_token_of(await make_session(db, user))}"}
+    if act == "password":
+        body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+        done = await client.post("/api/settings/password", json=body, headers=own)
+    else:
+        which = f"/{session.id}" if act == "one" else "?scope=others"
+        done = await client.delete(f"/api/settings/sessions{which}", headers=own)
+    assert done.is_success
+    for _ in range(2):
+        refused = await confirm(client, token)
+        assert (refused.status_code, refused.json()["code"]) == (410, "token_used")
+    assert await address(db, user.id) == OLD
+
+
+async def test_change_when_whoever_asked_has_signed_out(
+    client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str]
+) -> None:
+    token = await change_token(client, database, headers)
+    assert (await client.post("/api/auth/logout", headers=headers)).status_code == 204
+    assert (await confirm(client, token)).status_code == 200
+    assert await address(db, user.id) == NEW
+
+
 async def test_token_when_it_is_used_twice(
     client: AsyncClient, db: SystemSession, database: Database, user: User, headers: dict[str, str]
 ) -> None:

@@ -176,7 +176,10 @@ async def sign_in(_: Anybody, sign_ins: SignIns, body: SignIn) -> SignInAnswer:
 @router.post(
     "/refresh",
     responses=problems(
-        {401: ["refresh_token_invalid", "refresh_token_reused", "session_revoked", "session_expired"]}
+        {
+            401: ["refresh_token_invalid", "refresh_token_reused", "session_revoked", "session_expired"],
+            429: ["rate_limited"],
+        }
     ),
 )
 async def refresh_session(_: Anybody, refreshing: Refreshing, body: Refresh) -> SessionOpened:

@@ -8,7 +8,7 @@ from app.core.database import SystemSession
 from app.core.errors import Conflict, translate_constraint
 from app.core.events import emit, emit_all
 from app.core.mail_addresses import MailAddress
-from app.models.auth import OneTimeToken, User
+from app.models.auth import OneTimeToken, User, UserSession
 from app.repositories.auth import (
     AccountRepository,
     FactorRepository,
@@ -72,14 +72,13 @@ async def end_sessions(
     return len(ended)
 
 
-async def successor_of(session: SystemSession, session_id: UUID) -> UUID:
+async def successor_of(session: SystemSession, session_id: UUID) -> UserSession | None:
     """The session that has taken a session's place since, as after a change of the password; else itself."""
     sessions = SessionRepository(session)
     row = await sessions.get(session_id)
     while row is not None and row.replaced_by is not None:
-        session_id = row.replaced_by
-        row = await sessions.get(session_id)
-    return session_id
+        row = await sessions.get(row.replaced_by)
+    return row
 
 
 async def void_tokens(

@@ -23,6 +23,10 @@ from app.services.files.recognising import recognise
 
 SECONDS_IN_ALL = 15 * 60
 
+MAX_FORGOTTEN = 32 * 1024 * 1024
+FORGET_SECONDS = 30.0
+"""Of a refused upload that says its length: a photograph straight from a camera gets its 413."""
+
 KEPT_SECONDS = 3600
 SWEEP_SECONDS = 600
 
@@ -121,7 +125,9 @@ class _Body:
         if is_read_on:
             # What is forgotten is bounded by itself; the refusal is told already.
             await body_up_to(sys.maxsize)(self._request)
-            await take_in(self._request.scope, self._request.receive, self.declared)
+            most, seconds = (MAX_FORGOTTEN, FORGET_SECONDS) if self.declared else (None, None)
+            scope, receive = self._request.scope, self._request.receive
+            await take_in(scope, receive, self.declared, most=most, seconds=seconds)
         refusal.headers["Connection"] = "close"
         return refusal
 

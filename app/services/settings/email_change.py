@@ -125,20 +125,25 @@ class EmailProofService:
     async def confirm(self, body: EmailToken) -> EmailChangeDone:
         """Let the new address count. All sessions end but the one that asked.
 
-        400 `token_invalid`, 410 `token_used` or `token_expired`, 409 `email_taken`.
+        400 `token_invalid`, 410 `token_used` (also when the session that asked was ended by its person or by
+        a change of the password) or `token_expired`, 409 `email_taken`.
         """
         now = clock.now()
         identifier = token_id(EMAIL_CHANGE, body.token)
         user, token = await use_token(self.session, EMAIL_CHANGE, identifier, now)
         change = await self._change(token.subject_id, "pending")
+        asking = await successor_of(self.session, change.session_id)
+        if asking is not None and asking.revoked_reason not in (None, "signed_out"):
+            # Its person has thrown the session out since, as one does with an intruder's.
+            raise token_used()
         before = user.email
         await move_address(self.session, user, parse_address(change.new_email), now)
         change.old_email = before
         change.status = "confirmed"
         change.confirmed_at = now
         change.undo_until = now + timedelta(seconds=get_settings().email_undo_seconds)
-        asking = await successor_of(self.session, change.session_id)
-        await end_sessions(self.session, user.id, reason="email_changed", now=now, all_but=asking)
+        kept = asking.id if asking is not None else None
+        await end_sessions(self.session, user.id, reason="email_changed", now=now, all_but=kept)
         await void_tokens(self.session, user.id, now)
         # The owner of the token is the change: a later change must not void the undoing of this one.
         undo_id = await issue(
