@@ -385,3 +385,19 @@ async def test_schedule_when_a_phase_begins_within_a_period(stripe_sandbox: Stri
     assert (await retrieve(stripe_sandbox, subscription))["status"] == "canceled"
     done = await stripe_sandbox.call("subscription_schedules.retrieve", schedule["id"])
     assert done["status"] == "completed"
+
+
+@pytest.mark.parametrize(("ending", "status"), [("release", "active"), ("cancel", "canceled")])
+async def test_schedule_when_the_subscription_was_to_end(
+    stripe_sandbox: StripeSandbox, ending: str, status: str
+) -> None:
+    subscription = await subscribe(stripe_sandbox, cancel_at_period_end=True)
+    later = await a_price(stripe_sandbox, BUSINESS)
+    schedule = await scheduled(stripe_sandbox, subscription, later, end_behavior=ending)
+    now = await retrieve(stripe_sandbox, subscription)
+    last = schedule["phases"][-1]["end_date"]
+    assert now["cancel_at"] == (last if ending == "cancel" else None)
+    await pass_time(stripe_sandbox, "P32D")
+    assert price_of(await retrieve(stripe_sandbox, subscription)) == later
+    await pass_time(stripe_sandbox, "P32D")
+    assert (await retrieve(stripe_sandbox, subscription))["status"] == status

@@ -39,13 +39,15 @@ def _step_running(state: State, subscription: Object) -> None:
     pending = subscription["pending_update"]
     if pending is not None and pending["expires_at"] <= state.now:
         drop_held(state, subscription)
-    if subscription["cancel_at"] is not None and subscription["cancel_at"] <= state.now:
-        end(state, subscription, "cancellation_requested")
-        return
+    # A schedule is over before its subscription ends, so that it counts as completed.
     phase_end = phase_ends_at(state, subscription)
     if phase_end is not None and phase_end <= state.now:
         leave_phase(state, subscription)
-    if subscription["status"] == "trialing":
+    if subscription["status"] in ENDED:
+        return
+    if subscription["cancel_at"] is not None and subscription["cancel_at"] <= state.now:
+        end(state, subscription, "cancellation_requested")
+    elif subscription["status"] == "trialing":
         if subscription["trial_end"] <= state.now:
             end_trial(state, subscription, "subscription_cycle")
         elif (

@@ -13,6 +13,9 @@ from app.clients.stripe.sandbox.periods import (
 from app.clients.stripe.sandbox.standing import change, end
 from app.clients.stripe.sandbox.state import Object, State, copied
 
+WITHOUT_END: Object = {"cancel_at": None, "cancel_at_period_end": False, "canceled_at": None}
+"""A subscription that goes on."""
+
 
 def next_phase(schedule: Object) -> Object | None:
     """The phase after the current one."""
@@ -83,8 +86,15 @@ def finish(state: State, subscription: Object, schedule: Object) -> None:
     release(state, subscription, schedule)
 
 
-def release(state: State, subscription: Object, schedule: Object) -> None:
-    """Let a subscription go on without its schedule."""
+def end_as_scheduled(schedule: Object) -> Object:
+    """When the subscription is to end by its schedule: with the last phase, or not at all."""
+    if schedule["end_behavior"] != "cancel":
+        return dict(WITHOUT_END)
+    return {"cancel_at": schedule["phases"][-1]["end_date"], "cancel_at_period_end": False}
+
+
+def release(state: State, subscription: Object, schedule: Object, *, keeps_end: bool = False) -> None:
+    """Let a subscription go on without its schedule, and without the end that the schedule had set."""
     schedule.update(
         current_phase=None,
         released_at=state.now,
@@ -93,4 +103,4 @@ def release(state: State, subscription: Object, schedule: Object) -> None:
         subscription=None,
     )
     state.emit("subscription_schedule.released", schedule)
-    change(state, subscription, schedule=None)
+    change(state, subscription, schedule=None, **({} if keeps_end else WITHOUT_END))

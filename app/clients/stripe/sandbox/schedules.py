@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from app.clients.stripe.sandbox.changing import PRORATIONS, switch_items
 from app.clients.stripe.sandbox.clock import add_months
-from app.clients.stripe.sandbox.due import ENDED, plan
+from app.clients.stripe.sandbox.due import ENDED
 from app.clients.stripe.sandbox.errors import invalid, required
 from app.clients.stripe.sandbox.forms import Params
 from app.clients.stripe.sandbox.periods import (
@@ -15,7 +15,7 @@ from app.clients.stripe.sandbox.periods import (
     quantity_of,
     recurring_price,
 )
-from app.clients.stripe.sandbox.phases import items_for, release
+from app.clients.stripe.sandbox.phases import end_as_scheduled, items_for, release
 from app.clients.stripe.sandbox.played import only
 from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.routing import route
@@ -139,10 +139,10 @@ def update_schedule(state: State, params: Params, identifier: str) -> Object:
         changes["phases"] = phases
         changes["current_phase"] = {name: current[name] for name in ("start_date", "end_date")}
     state.update(schedule, "subscription_schedule.updated", **changes)
+    change(state, subscription, **end_as_scheduled(schedule))
     if current is not None:
         proration = params.choice("proration_behavior", PRORATIONS[0], PRORATIONS)
         switch_items(state, subscription, items_for(state, subscription, current), proration)
-    plan(state, subscription)
     return schedule
 
 
@@ -212,10 +212,11 @@ def _live(state: State, identifier: str) -> Object:
 
 
 @route("POST", "/v1/subscription_schedules/{id}/release", "SubscriptionScheduleReleaseParams")
-def release_schedule(state: State, _: Params, identifier: str) -> Object:
+def release_schedule(state: State, params: Params, identifier: str) -> Object:
     """Let the subscription go on as it is now, without a schedule."""
     schedule = _live(state, identifier)
-    release(state, state.get("subscription", schedule["subscription"]), schedule)
+    subscription = state.get("subscription", schedule["subscription"])
+    release(state, subscription, schedule, keeps_end=params.boolean("preserve_cancel_date"))
     return schedule
 
 
