@@ -47,18 +47,15 @@ EVENT_BODY: dict[str, Any] = {
         "description": "An event as Stripe sends it, of at most 1 MiB, signed in `Stripe-Signature`.",
         "content": {
             "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["id", "object", "type", "created", "livemode", "data"],
-                    "properties": {
-                        "id": {"type": "string", "pattern": "^evt_[A-Za-z0-9_]{1,250}$"},
-                        "object": {"type": "string", "const": "event"},
-                        "type": {"type": "string"},
-                        "created": {"type": "integer"},
-                        "livemode": {"type": "boolean"},
-                        "data": {"type": "object"},
-                    },
-                }
+                "schema": {"type": "object", "description": "An event of Stripe, whatever its version."},
+                "example": {
+                    "id": "evt_1",
+                    "object": "event",
+                    "type": "invoice.paid",
+                    "created": 1_790_000_000,
+                    "livemode": False,
+                    "data": {"object": {"id": "in_1", "object": "invoice"}},
+                },
             }
         },
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
@@ -12,11 +12,11 @@ from sqlalchemy import text
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
-from app.core.ids import uuid7
-from app.models.stripe_webhooks import StripeCommand, StripeDifference, StripeEvent
+from app.models.stripe_webhooks import StripeCommand, StripeEvent
 from app.services.stripe_webhooks.effects import EventDead, StripeEventRow, on_stripe
 from app.services.stripe_webhooks.processing import process_event
 from tests.factories.accounts import access_token_of, make_session, make_user
+from tests.factories.stripe_webhooks import make_difference, make_stripe_event
 from tests.support.events import handle_events
 from tests.support.personas import Persona
 from tests.support.stripe_calls import Customer, ask, register
@@ -100,28 +100,13 @@ async def test_event_when_its_id_is_none(client: AsyncClient, staff: dict[str, s
     assert (await client.get(f"{EVENTS}/{event_id}", headers=staff)).status_code == 404
 
 
-async def make_events(db: SystemSession, count: int, **changes: Any) -> list[StripeEvent]:
+async def make_events(db: SystemSession, count: int) -> list[StripeEvent]:
     start = clock.now() - timedelta(hours=1)
-    rows = [
-        StripeEvent(
-            **{
-                "id": f"evt_{number:03}",
-                "type": "invoice.paid",
-                "livemode": False,
-                "stripe_created_at": start,
-                "object_id": "in_1",
-                "payload": {"secret": 1},
-                "endpoint": "backfill",
-                "received_at": start + timedelta(seconds=number // 2),
-                "status": "done",
-                **changes,
-            }
-        )
-        for number in range(count)
+    moments = [start + timedelta(seconds=number // 2) for number in range(count)]
+    return [
+        await make_stripe_event(db, id=f"evt_{number:03}", received_at=moment)
+        for number, moment in enumerate(moments)
     ]
-    db.add_all(rows)
-    await db.commit()
-    return rows
 
 
 async def test_events_when_they_are_paged(
@@ -247,24 +232,6 @@ async def test_commands_when_they_are_listed_and_retried(
     assert answer.status_code == 202
     await handle_events(database)
     assert len(calls.recorded) == 1
-
-
-async def make_difference(db: SystemSession, **changes: Any) -> StripeDifference:
-    row = StripeDifference(
-        **{
-            "id": uuid7(),
-            "kind": "status_drift",
-            "stripe_id": f"cus_{uuid4().hex}",
-            "expected": {},
-            "actual": {},
-            "explanation": "They disagree.",
-            "repair": "customer.updated",
-            **changes,
-        }
-    )
-    db.add(row)
-    await db.commit()
-    return row
 
 
 async def test_difference_when_it_is_ignored(

@@ -18,6 +18,7 @@ from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
+from tests.factories.stripe_webhooks import make_command, make_difference
 from tests.invariants.served import Served
 from tests.support.audit import make_entry
 from tests.support.personas import Persona
@@ -28,6 +29,14 @@ Made = Mapping[str, Any]
 
 async def _api_key(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return (await make_api_key_row(db, owner=owner))[0]
+
+
+async def _command(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_command(db, owner=owner)
+
+
+async def _difference(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_difference(db, organization_id=owner.organization_id)
 
 
 async def _discount(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -92,6 +101,8 @@ async def _export(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "api_key_id": _api_key,
+    "command_id": _command,
+    "difference_id": _difference,
     "discount_id": _discount,
     "entry_id": _entry,
     "event_id": _event,

@@ -8,6 +8,7 @@ import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import func, select
 
+from app.core.config import get_settings
 from app.core.database import SystemSession
 from app.core.events import REGISTRY, AuditSpec
 from app.core.ids import uuid7
@@ -17,7 +18,7 @@ from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
 from app.models.team import Organization
 from app.services.audit.checkpoints import sign_head
-from tests.factories.accounts import make_member, make_organization, make_session
+from tests.factories.accounts import access_token_of, make_member, make_organization, make_session
 from tests.factories.audit import make_export
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
@@ -27,6 +28,7 @@ from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
+from tests.factories.stripe_webhooks import make_command, make_difference, make_stripe_event
 from tests.invariants.examples import body_schema, resolve
 from tests.invariants.path_ids import family
 from tests.invariants.served import Served, document, served
@@ -142,11 +144,26 @@ async def _own_invitations(db: SystemSession, owner: Persona, _ids: dict[str, An
     await make_invitation(db, owner=owner, organization_id=house.id, email=owner.email)
 
 
+async def _stripe_events(db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_stripe_event(db)
+
+
+async def _stripe_commands(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_command(db, owner=owner)
+
+
+async def _differences(db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_difference(db)
+
+
 MAKERS: dict[str, Maker] = {
     "GET /api/audit-logs": _audit_entries,
     "GET /api/audit-logs/catalog": _audit_actions,
     "GET /api/audit-logs/checkpoints": _checkpoints,
     "GET /api/audit-logs/exports": _audit_exports,
+    "GET /api/billing/reconciliation": _differences,
+    "GET /api/billing/stripe-commands": _stripe_commands,
+    "GET /api/billing/stripe-events": _stripe_events,
     "GET /api/events": _events,
     "GET /api/events/types": _event_types,
     "GET /api/integrations/api-keys": _api_keys,
@@ -236,14 +253,14 @@ class Listing:
     """A list of Alice's, to be asked for."""
 
     client: AsyncClient
-    alice: Persona
+    headers: dict[str, str]
     route: Served
     ids: dict[str, Any]
 
     async def ask(self, **query: Any) -> Response:
         address = self.route.path.format(**self.ids)
         where: Any = {"json": query} if self.route.method == "POST" else {"params": query}
-        return await self.client.request(self.route.method, address, headers=self.alice.headers, **where)
+        return await self.client.request(self.route.method, address, headers=self.headers, **where)
 
     async def all(self) -> Any:
         answer = await self.ask(limit=100, count=True)
@@ -259,8 +276,15 @@ def registry() -> Iterator[None]:
 
 
 @pytest.fixture
-async def listing(client: AsyncClient, db: SystemSession, alice: Persona, route: Served) -> Listing:
-    return Listing(client, alice, route, await family(db, alice, route))
+async def listing(
+    client: AsyncClient, db: SystemSession, alice: Persona, route: Served, monkeypatch: pytest.MonkeyPatch
+) -> Listing:
+    headers = alice.headers
+    if route.marker.is_for_staff:
+        monkeypatch.setattr(get_settings(), "platform_staff_ids", [str(alice.user_id)])
+        session = await make_session(db, alice.user_id, aal=2)
+        headers = {"Authorization": f"Bearer {access_token_of(session)}"}
+    return Listing(client, headers, route, await family(db, alice, route))
 
 
 STEPS_OVER: list[dict[str, Any]] = [
