@@ -16,6 +16,7 @@ from app.core.database import Database, SystemSession
 from app.core.errors import PaymentRequired
 from app.core.events import EventOutbox
 from app.core.ids import uuid7
+from app.jobs.billing_usage import prune_usage_events, release_expired_usage
 from app.models.billing import DocumentCounter, Plan, PlanPrice, Subscription, UsageEvent, UsageMetric
 from app.repositories.billing.usage import UsageRepository, Use
 from app.services.billing.entitlements import entitlements
@@ -249,3 +250,33 @@ async def test_orders_when_the_quota_ends(client: AsyncClient, db: SystemSession
     assert draft.status_code == 201
     submitted = await client.post(f"/api/orders/{draft.json()['id']}/submit", headers=alice.headers)
     assert (submitted.status_code, submitted.json()["code"]) == (402, "quota_exceeded")
+
+
+async def test_reservation_when_nobody_ends_it(
+    database: Database, db: SystemSession, alice: Persona, charlie: Persona
+) -> None:
+    """The sweep gives back what is over, and nothing else; of a late release nothing is left to do."""
+    async with database.transaction() as session:
+        for persona in (alice, charlie):
+            await reserve(session, persona.organization_id, "renders", 3, "dead")
+        await reserve(session, alice.organization_id, "renders", 2, "done")
+        await confirm(session, alice.organization_id, "done")
+    await release_expired_usage(database)
+    assert (await used(db, alice), await used(db, charlie)) == (5, 3)
+    with clock.travel(timedelta(minutes=get_settings().usage_reservation_minutes, seconds=1)):
+        await release_expired_usage(database)
+        await release_expired_usage(database)
+    assert (await used(db, alice), await used(db, charlie)) == (2, 0)
+    async with database.transaction() as session:
+        assert not await release(session, alice.organization_id, "dead")
+
+
+async def test_events_when_they_are_old(database: Database, db: SystemSession, alice: Persona) -> None:
+    async with database.transaction() as session:
+        await count(session, alice.organization_id, "renders", 3, "old")
+    await prune_usage_events(database)
+    assert await db.scalar(select(func.count()).select_from(UsageEvent)) == 1
+    with clock.travel(timedelta(days=401)):
+        await prune_usage_events(database)
+    assert await db.scalar(select(func.count()).select_from(UsageEvent)) == 0
+    assert await used(db, alice) == 3

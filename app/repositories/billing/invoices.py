@@ -11,6 +11,7 @@ from app.models.billing import Invoice, InvoiceLine
 from app.models.files import StoredFile
 from app.models.orders import Order
 from app.repositories.base import Repository
+from app.repositories.orders.orders import named
 
 STATES: Mapping[str, ColumnElement[bool]] = {
     "failed": or_(
@@ -56,8 +57,11 @@ class InvoiceRepository(Repository[Invoice]):
         )
         return (await self.session.scalars(statement)).all()
 
-    async def of_order(self, condition: ColumnElement[bool]) -> tuple[UUID, Invoice | None] | None:
-        """The order that meets a condition, with its invoice if it has one."""
+    async def of_order(self, reference: str) -> tuple[UUID, Invoice | None] | None:
+        """The order with this id or number, with its invoice if it has one."""
+        condition = named(reference)
+        if condition is None:
+            return None
         statement = (
             select(Order.id, Invoice)
             .select_from(Order)

@@ -99,6 +99,8 @@ REFUSED = """
 
 USED = "SELECT value FROM usage_metrics WHERE organization_id = $1 AND metric_type = $2 AND period = $3"
 
+EVENT = "SELECT period, quantity FROM usage_events WHERE organization_id = $1 AND idempotency_key = $2"
+
 USED_ALL = "SELECT metric_type, value FROM usage_metrics WHERE organization_id = $1 AND period = $2"
 
 NOTIFIED = """
@@ -194,6 +196,11 @@ class UsageRepository:
     async def release(self, key: str) -> bool:
         """Give a reservation back; False when there is none under this key."""
         return bool(await self.session.fetch(RELEASED, self.organization_id, key))
+
+    async def event(self, key: str) -> tuple[str, int]:
+        """Period and quantity of what was counted under a key."""
+        (row,) = await self.session.fetch(EVENT, self.organization_id, key)
+        return str(row[0]), int(row[1])
 
     async def used(self, metric: str, period: str) -> int:
         """The sum of one counter in a period."""

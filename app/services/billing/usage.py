@@ -35,8 +35,9 @@ async def count(
     `operation_id` is the id of what is done, never of the request. 402 `quota_exceeded`, unless
     `may_refuse` is false: what has happened already is counted above the limit too.
     """
-    meter = _Meter(session, organization_id, metric)
-    return await meter.add(str(operation_id), quantity, may_refuse=may_refuse, subject=subject)
+    meter = Meter(session, organization_id, metric)
+    counted = await meter.add(str(operation_id), quantity, may_refuse=may_refuse, subject=subject)
+    return counted.is_new
 
 
 async def reserve(
@@ -54,8 +55,8 @@ async def reserve(
     was released may be reserved again. 402 `quota_exceeded`.
     """
     kept = timedelta(minutes=get_settings().usage_reservation_minutes)
-    meter = _Meter(session, organization_id, metric)
-    return await meter.add(str(operation_id), quantity, subject=subject, kept=kept)
+    meter = Meter(session, organization_id, metric)
+    return (await meter.add(str(operation_id), quantity, subject=subject, kept=kept)).is_new
 
 
 async def confirm(session: ScopedSession, organization_id: UUID, operation_id: UUID | str) -> bool:
@@ -87,7 +88,7 @@ async def check_products(session: ScopedSession, organization_id: UUID, adding: 
     await check_gauge(session, organization_id, "products", adding, used=used)
 
 
-class _Meter:
+class Meter:
     """One counter of one organisation."""
 
     def __init__(self, session: ScopedSession, organization_id: UUID, metric: Counter) -> None:
@@ -104,8 +105,8 @@ class _Meter:
         may_refuse: bool = True,
         subject: str | None = None,
         kept: timedelta | None = None,
-    ) -> bool:
-        """Count or, with `kept`, reserve; whether it is new. 402 `quota_exceeded`."""
+    ) -> Counted:
+        """Count or, with `kept`, reserve, unless it was already. 402 `quota_exceeded`."""
         now = await self.session.now()
         use = Use(
             key=key,
@@ -118,13 +119,13 @@ class _Meter:
         days = get_settings().billing_grace_days
         counted = await self.usage.count(use, grace_days=days, is_strict=may_refuse)
         if not counted.is_new:
-            return False
+            return counted
         if counted.value is None:
             await self.usage.refuse(key)
             raise await self._exceeded(counted, quantity, now)
         if counted.limit is not None:
             await self._tell(counted, counted.value, counted.limit)
-        return True
+        return counted
 
     async def _exceeded(self, counted: Counted, quantity: int, now: datetime) -> PaymentRequired:
         period = await period_of(self.session, self.organization_id, now)

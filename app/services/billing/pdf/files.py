@@ -20,7 +20,6 @@ from app.core.errors import Conflict, NotFound, Unavailable
 from app.core.file_answers import FileFacts
 from app.models.billing import Invoice
 from app.repositories.billing.invoices import InvoiceRepository
-from app.repositories.orders.orders import named
 from app.services.billing.pdf.rendering import Printed, render
 from app.services.files.buckets import DOCUMENTS, FileOwner
 from app.services.files.serving import bytes_of
@@ -64,8 +63,7 @@ class InvoiceFiles:
 
     async def of_order(self, reference: str) -> DocumentFile:
         """The PDF of an order's invoice; 404, also `invoice_not_issued`."""
-        condition = named(reference)
-        found = None if condition is None else await self.invoices.of_order(condition)
+        found = await self.invoices.of_order(reference)
         if found is None:
             raise NotFound()
         if found[1] is None:
