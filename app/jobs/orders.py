@@ -6,7 +6,7 @@ from uuid import UUID
 from app.core.access import Principal
 from app.core.database import Database
 from app.jobs.queue import defer, job
-from app.services.orders.expiry import ExpiryService, due_orders
+from app.services.orders.expiry import ExpiryService, close_session, due_orders
 from app.services.orders.verifying import report_money
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,15 @@ async def expire_unpaid_orders(database: Database) -> None:
 
 @job("orders.expire_order", queue="default")
 async def expire_order(database: Database, *, organization_id: str, order_id: str) -> None:
-    """Let one order expire, if it is still due."""
+    """Let one order expire, if it is still due when its checkout is closed.
+
+    When Stripe does not answer nothing is released; the order is taken up again in a minute.
+    """
     actor = Principal(kind="system", name="expire_order", organization_id=UUID(organization_id))
+    async with database.owner(actor, autocommit=True) as reads:
+        session_id = await ExpiryService(reads, actor).open_session(UUID(order_id))
+    if session_id is not None:
+        await close_session(database, UUID(order_id), session_id)
     async with database.acting(actor) as session:
         await ExpiryService(session, actor).expire(UUID(order_id))
 

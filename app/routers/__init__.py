@@ -63,6 +63,7 @@ ROUTERS: list[APIRouter] = [
     orders.router,
     orders.acts_router,
     orders.money_router,
+    orders.payments_router,
     billing.plans_router,
     billing.subscription_router,
     billing.payment_methods_router,

@@ -197,20 +197,6 @@ async def test_free_order_when_it_is_placed(client: AsyncClient, db: SystemSessi
     assert await quantities(db, product) == (3, 0)
 
 
-async def test_checkout_when_no_payment_provider_is_configured(
-    client: AsyncClient, db: SystemSession, alice: Persona
-) -> None:
-    product = await make_product(db, owner=alice, price=1000)
-    paths = {"success_path": "/thanks", "cancel_path": "/basket"}
-    order = await place_order(client, alice, product, payment_method="checkout", checkout=paths)
-    assert order["checkout_url"] is None
-    assert order["checkout_error"] == {"code": "billing_not_configured"}
-    assert order["status"] == "pending"
-    assert order["payment_method"] == "checkout"
-    paid = await act(client, alice, order, "mark-paid", method="other", amount=1000)
-    assert paid["status"] == "confirmed"
-
-
 @pytest.mark.parametrize("path", ["//evil.test", "https://evil.test", "/a\\b", "/a\tb", "thanks"])
 async def test_checkout_when_a_path_leaves_the_application(
     client: AsyncClient, db: SystemSession, alice: Persona, path: str

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.core.database import SystemSession
 from app.core.events import EventOutbox
@@ -456,10 +456,17 @@ async def test_payment_when_it_was_not_applied(
 async def test_payment_when_a_provider_took_it(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
-    order = await make_order(db, owner=alice, status="pending", payment_status="paid", amount_paid=0)
-    await make_payment(db, order=order, method="stripe", stripe_payment_intent_id="pi_1")
-    problem = await refund(client, alice, {"id": order.id}, 503, amount=5)
-    assert problem["code"] == "billing_not_configured"
+    """It is asked for, and needs no entry in books; what it comes to is the provider's to say."""
+    order = await make_order(db, owner=alice, status="confirmed")
+    await db.execute(update(OrderPayment).values(method="stripe", stripe_payment_intent_id="pi_1"))
+    asked = await refund(client, alice, {"id": order.id}, amount=5, reference=None)
+    assert (asked["status"], asked["amount"], asked["reference"]) == ("pending", 5, None)
+    after = await read(client, alice, {"id": order.id})
+    assert (after["payment_status"], after["amount_refunded"], after["amount_refund_pending"]) == (
+        "paid",
+        0,
+        5,
+    )
     voided = await make_payment(db, order=order, status="voided")
     refused = await refund(client, alice, {"id": order.id}, 409, amount=5, payment_id=str(voided.id))
     assert refused["code"] == "nothing_to_refund"

@@ -243,7 +243,7 @@ async def test_act_when_the_money_is_not_there(
     cases = [
         ("confirmed", "unpaid", "ship", {}, "payment_required"),
         ("confirmed", "authorized", "ship", {}, "payment_not_captured"),
-        ("confirmed", "authorized", "cancel", {}, "payment_in_progress"),
+        ("confirmed", "pending", "cancel", {}, "payment_in_progress"),
         ("pending", "pending", "cancel", {}, "payment_in_progress"),
         ("pending", "pending", "mark-paid", {"method": "cash", "amount": 1000}, "payment_in_progress"),
     ]

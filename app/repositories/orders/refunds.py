@@ -33,6 +33,13 @@ class PaymentRepository(Repository[OrderPayment]):
         statement = select(OrderPayment).where(OrderPayment.order_id == order_id).order_by(OrderPayment.id)
         return list((await self.session.execute(statement)).scalars().all())
 
+    async def of_intent(self, organization_id: UUID, intent_id: str) -> OrderPayment | None:
+        """The payment that this PaymentIntent of Stripe's became, if it is one of an order."""
+        return await self.one(
+            OrderPayment.organization_id == organization_id,
+            OrderPayment.stripe_payment_intent_id == intent_id,
+        )
+
     async def claim(self, payment_id: UUID, amount: int) -> OrderPayment | None:
         """Set so much of a payment aside for a refund; None when less than that is left of it."""
         statement = (
@@ -75,6 +82,11 @@ class RefundRepository(Repository[Refund]):
     async def find(self, order_id: UUID, refund_id: UUID) -> Refund | None:
         """One refund of an order."""
         return await self.one(Refund.order_id == order_id, Refund.id == refund_id)
+
+    async def of_payment(self, payment_id: UUID) -> list[Refund]:
+        """The refunds of a payment; the caller has locked its order."""
+        statement = select(Refund).where(Refund.payment_id == payment_id).order_by(Refund.id)
+        return list((await self.session.execute(statement)).scalars().all())
 
     async def shares(self, order_id: UUID) -> Sequence[Mapping[str, Any]]:
         """What each refund of an order takes of its shipping and its tax groups, with its status."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from uuid import UUID
 
 from sqlalchemy import func, update
 
@@ -17,6 +18,10 @@ class OrderSettingsRepository(Repository[OrderSettings]):
     async def find(self) -> OrderSettings | None:
         """The organisation's row, if it was made already."""
         return await self.one()
+
+    async def of(self, organization_id: UUID) -> OrderSettings | None:
+        """The row of an organisation, for a session that sees those of all."""
+        return await self.one(OrderSettings.organization_id == organization_id)
 
     async def make(self) -> None:
         """Make the row with the defaults, unless somebody else just did."""

@@ -33,7 +33,6 @@ REFUND_PROBLEMS = problems(
             "refund_amount_only",
             "reference_required",
         ],
-        503: ["billing_not_configured"],
     }
 )
 
@@ -63,7 +62,8 @@ async def create_refund(
     By `lines`, whose amounts are computed so that single refunds of all units add up to the line; by
     `shipping_amount`; or by an `amount` alone, with a reason. Beside lines or shipping, `amount` lowers what
     they come to. With `returned` the units have come back, and an order of which everything has is returned.
-    The refund of a payment by hand is done with this call; `reference` says where it is in the books.
+    The refund of a payment by hand is done with this call; `reference` says where it is in the books. Of
+    money that the payment provider took it is `pending` until the provider has given it back.
     """
     refund = await refunds.create(order_id, body, versions_of(if_match))
     response.headers["Location"] = f"/api/orders/{refund.order_id}/refunds/{refund.id}"

@@ -35,16 +35,16 @@ from app.schemas.orders import (
     QuoteRead,
 )
 from app.services.orders.cancelling import CancellingService
+from app.services.orders.checkout import CheckoutService
 from app.services.orders.editing import EditingService
 from app.services.orders.history import OrderHistoryService
-from app.services.orders.placing import PlacingService
 from app.services.orders.quoting import QuotingService
 from app.services.orders.reading import OrderReader
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/orders", tags=["orders"])
 
 Reading = Annotated[OrderReader, Depends()]
-Placing = Annotated[PlacingService, Depends()]
+Checkouts = Annotated[CheckoutService, Depends()]
 Quoting = Annotated[QuotingService, Depends()]
 Editing = Annotated[EditingService, Depends()]
 Cancelling = Annotated[CancellingService, Depends()]
@@ -57,7 +57,13 @@ CREATE_PROBLEMS = problems(
         402: ["quota_exceeded"],
         404: MISSING_CODES,
         409: ["product_not_orderable", "insufficient_stock", "price_changed"],
-        422: [*BASKET_CODES, "return_path_invalid"],
+        422: [
+            *BASKET_CODES,
+            "return_path_invalid",
+            "amount_too_small",
+            "amount_too_large",
+            "amount_not_chargeable",
+        ],
     }
 )
 QUOTE_PROBLEMS = problems({404: MISSING_CODES, 409: ["product_not_orderable"], 422: BASKET_CODES})
@@ -104,7 +110,7 @@ async def search_orders_alias(_: Reader, orders: Reading, body: OrderSearch) -> 
 
 
 @router.post("", status_code=201, dependencies=CREATES, responses=CREATE_PROBLEMS)
-async def create_order(_: Writer, orders: Placing, body: OrderCreate, response: Response) -> OrderCreated:
+async def create_order(_: Writer, orders: Checkouts, body: OrderCreate, response: Response) -> OrderCreated:
     """Place an order, or keep a draft.
 
     Everything is computed from the products, the rates and the code; a price in the body is an unknown

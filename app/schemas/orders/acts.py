@@ -44,6 +44,14 @@ class OrderSubmit(OrderAct):
     )
 
 
+class PaymentAccept(OrderAct):
+    """Why a payment of another amount is taken for the whole."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Agreed with the buyer."}]})
+
+    reason: Annotated[Reason, Field(min_length=1)]
+
+
 class ManualPayment(OrderAct):
     """Money that arrived outside the payment provider; `amount` must be the order's total."""
 

@@ -145,6 +145,14 @@ class CheckoutError(Output):
     code: str
 
 
+class CheckoutOpen(Output):
+    """The page on which an order is paid, and until when."""
+
+    url: str
+    session_id: str
+    expires_at: Timestamp
+
+
 class OrderCreated(OrderRead):
     """A new order. Its history, payments and refunds are read with the single order."""
 

@@ -10,6 +10,8 @@ from app.core.permissions import Permission
 from app.models.orders import Order, OrderItem, OrderPayment
 from app.repositories.orders.refunds import LineChange
 from app.schemas.orders import OrderCancel, OrderDetail
+from app.services.orders.applying import release_authorisation
+from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
 from app.services.orders.events import OrderCancelled, OrderEventKind
@@ -85,6 +87,7 @@ class CancellingService:
         if order.status == "pending":
             await self.stock.release(order.id)
             await self.discounts.release(order.id)
+            await expire_checkout(self.session, order)
         elif order.status in {"confirmed", "processing"}:
             events += await self._undo(order, body)
         order.status = "cancelled"
@@ -97,6 +100,9 @@ class CancellingService:
         """Give back what a confirmed order took: pieces, code and money, in the order of their locks."""
         if order.status == "processing":
             self._refuse_production(body.reason)
+        await expire_checkout(self.session, order)
+        if order.payment_status == "authorized":
+            await self._let_go(order)
         items = await self.desk.orders.items(order.id)
         back = await self._money_back(order, items, body)
         refund_id = uuid7()
@@ -109,6 +115,12 @@ class CancellingService:
         restock = any(change.restocked for change in changes)
         terms = RefundTerms("cancelled", body.reason, body.reference, restock=restock)
         return [told_of(await self.refunds.give_back(order, back.payment, back.plan, terms, refund_id))]
+
+    async def _let_go(self, order: Order) -> None:
+        """Cancel an authorised payment at the provider's, of which nothing was taken yet."""
+        for payment in await self.refunds.payments.of_order(order.id):
+            if payment.status == "authorized":
+                await release_authorisation(self.session, payment)
 
     async def _money_back(self, order: Order, items: list[OrderItem], body: OrderCancel) -> MoneyBack | None:
         """What goes back of the money; None when nothing does.

@@ -11,6 +11,7 @@ from app.schemas.orders import OrderCancel, OrderDetail, OrderUpdate
 from app.services.billing.order_invoices import invoice_order
 from app.services.orders.basket import BasketService
 from app.services.orders.cancelling import CancellingService
+from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
 from app.services.orders.events import OrderEvent, OrderEventKind, OrderUpdated
@@ -140,6 +141,7 @@ class EditingService:
             await self.discounts.give_up(order.id, code)
             sale = await self.sales.sell(basket, reserved.values(), discount_code=code, email=email)
             await self.sales.keep(sale, order.id, email)
+            await expire_checkout(self.session, order)
         await self.placing.rewrite(order, sale)
         self.placing.reindex(order, basket)
         return [OrderUpdated, *await self._settle_if_free(order, sale)]

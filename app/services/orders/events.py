@@ -204,6 +204,43 @@ class OrderRefunded(OrderEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrderPaymentFailed(OrderEvent):
+    """The buyer's payment was refused."""
+
+    type: ClassVar[str] = "order.payment_failed"
+    description: ClassVar[str] = "A payment of an order was refused; the buyer may try again."
+
+    payment_failure_code: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderPaymentHeld(OrderEvent):
+    """Money arrived that is not what the order costs."""
+
+    type: ClassVar[str] = "order.payment_held"
+    description: ClassVar[str] = "A payment of another amount or currency arrived: accept or refund it."
+    webhook: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderDisputed(OrderEvent):
+    """The buyer's bank has taken the money back, for now or for good."""
+
+    type: ClassVar[str] = "order.disputed"
+    description: ClassVar[str] = "The buyer disputes the payment of an order, or has won."
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRefundFailed(OrderEvent):
+    """Money that was to go back has not arrived at the buyer's."""
+
+    type: ClassVar[str] = "order.refund_failed"
+    description: ClassVar[str] = "A refund of an order has failed; what it stood for can be refunded again."
+
+    refund: RefundFacts
+
+
+@dataclass(frozen=True, kw_only=True)
 class OrderReturned(OrderEvent):
     """Everything of an order has come back."""
 
@@ -234,6 +271,8 @@ def order_event(kind: OrderEventKind, order: Order, items: Sequence[dict[str, An
     more: dict[str, Any] = {}
     if kind is OrderShipped:
         more = {name: getattr(order, name) for name in ("carrier", "tracking_number", "tracking_url")}
+    elif kind is OrderPaymentFailed:
+        more = {"payment_failure_code": order.payment_failure_code}
     return kind(
         order_id=order.id,
         order_number=order.order_number,

@@ -9,6 +9,7 @@ from app.core.errors import Conflict, FieldError, Invalid, NotFound
 from app.models.orders import Order, OrderItem
 from app.repositories.orders.refunds import PaymentRepository
 from app.schemas.orders import HoldRelease, OrderDetail, OrderReason, OrderShip, ShippedLine
+from app.services.orders.applying import SECOND_CHANCE
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import (
     OrderCompleted,
@@ -82,7 +83,7 @@ class FulfilmentService:
         match order.hold_reason:
             case None:
                 raise Conflict("order_not_on_hold", "Nothing holds this order.")
-            case "dispute":
+            case "dispute" if order.payment_status != "charged_back":
                 raise Conflict(
                     "hold_not_releasable", "This hold ends with the dispute.", hold_reason=order.hold_reason
                 )
@@ -91,6 +92,9 @@ class FulfilmentService:
             case reason if reason in MISMATCHES and await self.payments.has_unresolved(order.id):
                 raise Conflict("payment_unresolved", "Accept the payment that does not fit, or refund it.")
         order.hold_reason = None
+        if order.status == "pending" and order.reservation_expires_at is None:
+            # The money that did not fit is gone; the buyer has a while to pay again.
+            order.reservation_expires_at = await self.session.now() + SECOND_CHANCE
         return await self.desk.put_back(order, OrderUpdated)
 
     async def _take_stock(self, order: Order) -> None:

@@ -8,6 +8,7 @@ from app.models.orders import Order, OrderPayment
 from app.schemas.orders import ManualPayment, OrderDetail
 from app.services.billing.order_invoices import invoice_order
 from app.services.billing.order_money import record_charge
+from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import OrderCompleted, OrderEvent, OrderOversold, OrderPaid
 from app.services.orders.lines import product_ids
@@ -48,6 +49,7 @@ class OrderPaymentService:
             raise Invalid(
                 "amount_mismatch", sentence, errors=[FieldError("/amount", "amount_mismatch", sentence)]
             )
+        await expire_checkout(self.session, order)
         events = await self._revive(order) if order.status == "expired" else []
         now = await self.session.now()
         payment = OrderPayment(

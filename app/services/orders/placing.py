@@ -269,10 +269,10 @@ def refuse_nameless(email: str | None) -> None:
         raise Invalid("customer_email_required", detail, errors=[fault])
 
 
-def refuse_foreign_paths(paths: CheckoutPaths) -> None:
-    """Raise 422 `return_path_invalid` unless both paths stay within the application."""
+def refuse_foreign_paths(paths: CheckoutPaths, pointer: str = "/checkout") -> None:
+    """Raise 422 `return_path_invalid` unless both paths, found at `pointer`, stay within the application."""
     faults = [
-        FieldError(f"/checkout/{name}", "return_path_invalid", "A path begins with one slash.")
+        FieldError(f"{pointer}/{name}", "return_path_invalid", "A path begins with one slash.")
         for name, path in (("success_path", paths.success_path), ("cancel_path", paths.cancel_path))
         if path[0] != "/" or path[1:2] == "/" or "\\" in path or not path.isprintable()
     ]

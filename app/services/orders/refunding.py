@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
-from app.core.errors import Conflict, FieldError, Invalid, NotFound, Unavailable
+from app.core.errors import Conflict, FieldError, Invalid, NotFound
 from app.core.ids import uuid7
 from app.core.paging import Keyset, PageQuery, Pager, Rows, Sort
 from app.models.orders import Order, OrderItem, OrderPayment, Refund
@@ -18,8 +18,9 @@ from app.schemas.orders import RefundCreate, RefundLine, RefundRead
 from app.services.billing.order_invoices import credit_refund
 from app.services.billing.order_money import record_refund
 from app.services.orders.desk import Etags, OrderDesk
-from app.services.orders.events import OrderEventKind, OrderRefunded, OrderReturned, RefundFacts
+from app.services.orders.events import OrderEventKind, OrderRefunded, OrderReturned, OrderUpdated, RefundFacts
 from app.services.orders.faults import fault
+from app.services.orders.provider_refunds import RefundCause, ask_refund, refund_row
 from app.services.orders.refund_plan import LineRefund, RefundBasis, RefundPlan
 from app.services.orders.states import DISPUTED
 from app.services.products.stock import StockService
@@ -43,7 +44,7 @@ class RefundTerms:
 
 
 class RefundService:
-    """Refunds payments that were written down by hand, whose money has been given back by hand too."""
+    """Gives money back: by hand where it came by hand, else through the payment provider."""
 
     def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
         self.session = session
@@ -76,15 +77,15 @@ class RefundService:
 
         404 also `payment_not_found`, `item_not_found`; 409 `order_disputed`, `nothing_to_refund`; 412; 422
         `refund_exceeds_paid`, `refund_quantity_exceeded`, `returned_quantity_exceeded`,
-        `refund_shipping_exceeded`, `refund_amount_above_lines`, `refund_amount_only`, `reference_required`;
-        503 `billing_not_configured` for money that a payment provider took.
+        `refund_shipping_exceeded`, `refund_amount_above_lines`, `refund_amount_only`, `reference_required`.
+        Money that the payment provider took is asked back from it: the answer is `pending`.
         """
         reason = f"refund: {body.reason.replace('_', ' ')}"
         order = await self.desk.take(reference, version=body.version, etags=etags, reason=reason)
         payment = await self.payment_of(order, body.payment_id)
         items = await self.desk.orders.items(order.id) if body.lines else []
         plan = await self._plan(order, payment, _lines(items, body), body)
-        if plan.amount and body.reference is None:
+        if plan.amount and body.reference is None and payment.method != "stripe":
             raise fault("/reference", "reference_required", "Say where the refund is found in the books.")
         by_id = {item.id: item for item in items}
         may_restock = body.restock and has_taken_stock(order)
@@ -104,7 +105,7 @@ class RefundService:
     async def payment_of(self, order: Order, payment_id: UUID | None = None) -> OrderPayment:
         """The payment that a refund is taken from: the one that was applied, unless another is named.
 
-        404 `payment_not_found`; 409 `order_disputed`, `nothing_to_refund`; 503 `billing_not_configured`.
+        404 `payment_not_found`; 409 `order_disputed`, `nothing_to_refund`.
         """
         if order.payment_status in DISPUTED:
             raise Conflict("order_disputed", "The buyer's bank holds this payment; wait for its decision.")
@@ -117,8 +118,6 @@ class RefundService:
             payments = [payment for payment in payments if payment.status == "applied"]
         if not payments or payments[0].status not in REFUNDABLE:
             raise Conflict("nothing_to_refund", "No money has arrived that could be given back.")
-        if payments[0].method == "stripe":
-            raise Unavailable("billing_not_configured", "Payments by card cannot be refunded at the moment.")
         return payments[0]
 
     async def basis(self, order: Order) -> RefundBasis:
@@ -128,9 +127,10 @@ class RefundService:
     async def give_back(
         self, order: Order, payment: OrderPayment, plan: RefundPlan, terms: RefundTerms, refund_id: UUID
     ) -> Refund:
-        """Claim a planned refund from the payment of a locked order, and write it down as done.
+        """Claim a planned refund from the payment of a locked order, and write it down.
 
-        The row is inserted when the order is put back. 422 `refund_exceeds_paid`.
+        It is done with that for money that was given back by hand; the payment provider is asked, and its
+        answer ends the refund. 422 `refund_exceeds_paid`.
         """
         claimed = await self.payments.claim(payment.id, plan.amount)
         if claimed is None:
@@ -141,31 +141,18 @@ class RefundService:
                 errors=[FieldError("/amount", "refund_exceeds_paid", sentence)],
                 refundable=left_of(payment),
             )
-        _settle(order, claimed, plan.amount)
         actor_id = self.principal.actor_id
-        refund = Refund(
-            organization_id=order.organization_id,
-            id=refund_id,
-            order_id=order.id,
-            payment_id=payment.id,
-            amount=plan.amount,
-            currency=payment.currency,
-            reason=terms.reason,
-            note=terms.note,
-            source="api",
-            status="succeeded",
-            lines=[
-                {"item_id": str(line.item_id), "quantity": line.units, "amount": line.amount}
-                for line in plan.lines
-            ],
-            shipping_amount=plan.shipping_amount,
-            tax_groups=[asdict(group) for group in plan.tax_groups],
-            is_return=terms.is_return,
-            restock=terms.restock,
-            reference=terms.reference,
+        cause = RefundCause(
+            **asdict(terms),
             actor_type=self.principal.actor_type,
             actor_id=None if actor_id is None else str(actor_id),
         )
+        if claimed.method == "stripe" and plan.amount:
+            refund = refund_row(order, claimed, plan, cause, refund_id, "pending")
+            await ask_refund(self.session, order, claimed, refund)
+            return refund
+        _settle(order, claimed, plan.amount)
+        refund = refund_row(order, claimed, plan, cause, refund_id, "succeeded")
         self.session.add(refund)
         note = await credit_refund(self.session, refund)
         await record_refund(self.session, refund, note, await self.session.now())
@@ -236,7 +223,9 @@ def left_of(payment: OrderPayment) -> int:
 
 
 def told_of(refund: Refund) -> OrderEventKind:
-    """The event of a refund, but for what it says of its order."""
+    """The event of a refund, but for what it says of its order; one under way is told when it ends."""
+    if refund.status == "pending":
+        return OrderUpdated
     facts = RefundFacts(refund_id=refund.id, amount=refund.amount, reason=refund.reason, status=refund.status)
     return partial(OrderRefunded, refund=facts)
 

@@ -59,6 +59,9 @@ def is_cancellable(order: Order) -> bool:
             return order.payment_status in UNPAID and order.hold_reason is None
         case "expired":
             return order.payment_status in UNPAID or order.payment_status == "refunded"
+        case "confirmed" | "processing":
+            # What is only authorised is let go with the order.
+            return order.payment_status != "pending"
         case _:
             return order.payment_status not in UNDER_WAY
 
