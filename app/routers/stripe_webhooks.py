@@ -46,7 +46,7 @@ EVENT_BODY: dict[str, Any] = {
         "required": True,
         "description": "An event as Stripe sends it, of at most 1 MiB, signed in `Stripe-Signature`.",
         "content": {
-            "application/json": {
+            "application/json; charset=utf-8": {
                 "schema": {"type": "object", "description": "An event of Stripe, whatever its version."},
                 "example": {
                     "id": "evt_1",

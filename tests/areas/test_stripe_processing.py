@@ -1,6 +1,7 @@
 """Events of Stripe after the intake: fetched, applied once, waited for, buried, brought back."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -129,12 +130,15 @@ async def test_event_when_its_effect_fails(
     stripe_sandbox: StripeSandbox,
     alice: Persona,
     applied: Applied,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     applied.error = RuntimeError("a defect with 4242424242424242")
+    caplog.set_level(logging.DEBUG)
     event = await receive(client, stripe_sandbox, await customer(stripe_sandbox, alice))
     await handle_events(database)
     row = await row_of(db, event)
     assert (row.status, row.attempts, row.last_error) == ("pending", 1, "RuntimeError")
+    assert "4242424242424242" not in caplog.text
     assert row.next_attempt_at > row.received_at
     assert await effects(db) == 0
     applied.error = None

@@ -19,6 +19,10 @@ IN_REQUEST = timedelta(seconds=30)
 """How long the job leaves a command to the request that wrote it."""
 
 
+class OutcomeUnknown(Exception):
+    """Nobody can tell any more whether Stripe has done it, so it is not asked again: a person has to look."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeCommandRow:
     """A command's values, free of its session. `id` is Stripe's idempotency key."""
@@ -71,7 +75,7 @@ class StripeCall:
         Asked when the first attempt was 23 hours ago, since Stripe may have forgotten the key. A kind that
         cannot tell leaves this as it is, and its command fails for a person to look at.
         """
-        raise LookupError(f"{command.kind} cannot be searched for")
+        raise OutcomeUnknown(f"{command.kind} cannot be searched for")
 
     def resync(
         self,

@@ -20,7 +20,7 @@ from app.core.idempotency import KEPT, claim_of, still_running
 from app.core.ids import uuid7
 from app.repositories.stripe_webhooks.commands import LEASE, OPEN, CommandRepository
 from app.repositories.stripe_webhooks.queue import wake_reconciliation
-from app.services.stripe_webhooks.commands import StripeCommandRow, command_of
+from app.services.stripe_webhooks.commands import OutcomeUnknown, StripeCommandRow, command_of
 from app.services.stripe_webhooks.effects import CustomerConflict
 from app.services.stripe_webhooks.events import StripeCommandFailed, StripeCustomerConflict
 from app.services.stripe_webhooks.processing import sync_object
@@ -33,7 +33,7 @@ from app.services.stripe_webhooks.refusals import (
     needs_authentication,
     require_stripe,
 )
-from app.services.stripe_webhooks.trying import pause_after, short
+from app.services.stripe_webhooks.trying import pause_after, short, told
 
 logger = structlog.get_logger(__name__)
 
@@ -152,12 +152,12 @@ async def execute(database: Database, organization_id: UUID, command_id: UUID) -
         result = await _call(stripe_client(), command, now)
     except TRANSIENT as error:
         return await _put_off(database, command, error)
-    except LookupError as error:
-        return await _fail(database, command, {"kind": "Unknown", "message": str(error)})
+    except OutcomeUnknown as error:
+        return await _fail(database, command, {"kind": type(error).__name__, "message": str(error)})
     except StripeError as error:
         return await _refused(database, command, error)
     except Exception as error:
-        logger.exception("stripe_command_broken", command_id=str(command.id), kind=command.kind)
+        logger.error("stripe_command_broken", command_id=str(command.id), kind=command.kind, **told(error))
         return await _put_off(database, command, error)
     return await _succeeded(database, command, result)
 
@@ -194,7 +194,9 @@ async def _succeeded(
         )
     except Exception as error:
         # Stripe has done it, so it is asked again with the same key until it can be recorded.
-        logger.exception("stripe_command_unrecorded", command_id=str(command.id), kind=command.kind)
+        logger.error(
+            "stripe_command_unrecorded", command_id=str(command.id), kind=command.kind, **told(error)
+        )
         return await _put_off(database, command, error)
     return await _now(database, command)
 
@@ -233,9 +235,9 @@ async def _resync(database: Database, command: StripeCommandRow, error: StripeEr
         return
     try:
         await sync_object(database, *named)
-    except Exception:
+    except Exception as reason:
         # The refusal stands either way; the nightly reconciliation finds what is still missing.
-        logger.warning("stripe_resync_failed", command_id=str(command.id), kind=command.kind, exc_info=True)
+        logger.warning("stripe_resync_failed", command_id=str(command.id), kind=command.kind, **told(reason))
 
 
 async def _put_off(

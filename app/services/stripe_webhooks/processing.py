@@ -25,7 +25,7 @@ from app.services.stripe_webhooks.effects import (
 )
 from app.services.stripe_webhooks.events import StripeCustomerConflict, StripeEventDied
 from app.services.stripe_webhooks.fetching import fetch_for, id_of, metadata_id, objects_named
-from app.services.stripe_webhooks.trying import pause_after, short
+from app.services.stripe_webhooks.trying import pause_after, short, told
 
 logger = structlog.get_logger(__name__)
 
@@ -70,7 +70,7 @@ async def process_event(database: Database, event_id: str) -> None:
     except EventUnresolved as error:
         await _wait_or_give_up(database, event, attempts, error)
     except Exception as error:
-        logger.warning("stripe_event_failed", event_id=event.id, type=event.type, exc_info=True)
+        logger.warning("stripe_event_failed", event_id=event.id, type=event.type, **told(error))
         await _put_off(database, event, attempts, error)
 
 

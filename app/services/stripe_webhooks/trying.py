@@ -1,6 +1,7 @@
 """Owns how often and when something is tried again, and what is kept of why it failed."""
 
 import random
+import traceback
 from datetime import timedelta
 
 FIRST_PAUSE = 5.0
@@ -8,6 +9,7 @@ LONGEST_PAUSE = 3600.0
 JITTER = 0.1
 
 MAX_ERROR = 500
+FRAMES = 12
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -25,3 +27,8 @@ def short(error: BaseException) -> str:
     if type(error).__module__.startswith("app."):
         text = f"{text}: {error}"
     return text[:MAX_ERROR]
+
+
+def told(error: BaseException) -> dict[str, str]:
+    """What a log says of an error: which one and where, and not its text, which may hold values of a body."""
+    return {"error": short(error), "where": "".join(traceback.format_tb(error.__traceback__)[-FRAMES:])}
