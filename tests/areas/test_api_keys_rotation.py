@@ -73,7 +73,7 @@ async def test_keys_when_they_overlap(
     assert older["grace_until"] is not None
     assert (await status(client, old), await status(client, made["key"])) == (200, 200)
     assert code(await rotate(client, alice, key.id)) == (409, "already_rotated")
-    with clock.travel(timedelta(seconds=3599)):
+    with clock.travel(timedelta(seconds=3540)):
         assert await status(client, old) == 200
     with clock.travel(timedelta(seconds=3601)):
         assert (await status(client, old), await status(client, made["key"])) == (401, 200)
@@ -83,6 +83,20 @@ async def test_keys_when_they_overlap(
     assert [event["api_key_id"] for event in await events(db, "api_key.revoked")] == [str(key.id)]
     await end_overlaps(database)
     assert len(await events(db, "api_key.revoked")) == 1
+
+
+async def test_key_when_it_is_changed_around_the_end_of_its_grace(
+    client: AsyncClient, db: SystemSession, alice: Persona
+):
+    """What may be changed depends on the clock, and not on whether the nightly job has passed."""
+    key, _ = await make_api_key_row(db, owner=alice)
+    await rotate(client, alice, key.id, grace_seconds=60)
+    with clock.travel(timedelta(seconds=30)):
+        kept = await client.patch(f"{KEYS}/{key.id}", json={"name": "kept"}, headers=alice.headers)
+        assert kept.status_code == 200
+    with clock.travel(timedelta(seconds=61)):
+        late = await client.patch(f"{KEYS}/{key.id}", json={"name": "late"}, headers=alice.headers)
+        assert code(late) == (409, "api_key_revoked")
 
 
 async def test_overlap_when_it_is_cut_short(client: AsyncClient, db: SystemSession, alice: Persona):

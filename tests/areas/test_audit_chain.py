@@ -185,6 +185,17 @@ async def test_proof_when_the_whole_chain_is_gone(db: SystemSession, chain: UUID
     assert (found.is_ok, found.first_bad_seq) == (False, 1)
 
 
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_proof_when_only_the_head_is_gone(db: SystemSession, chain: UUID, is_signed: bool) -> None:
+    """Entries without a head are no empty chain, also before anything was signed."""
+    if is_signed:
+        await sign_head(db, chain)
+        await db.commit()
+    await tamper(db, "DELETE FROM audit_heads WHERE organization_id = :chain", chain=chain)
+    found = await proof(db, chain)
+    assert (found.is_ok, found.first_bad_seq, found.head_matches) == (False, 1, False)
+
+
 @pytest.mark.parametrize(
     "forgery",
     [

@@ -124,6 +124,10 @@ FORGERIES: dict[str, Any] = {
     "checkpoint": lambda lines: lines[0]["manifest"]["checkpoint"].update(seq=3),
     "head": lambda lines: lines[0]["manifest"]["head"].update(hash=lines[1]["entry_hash"]),
     "key": lambda lines: lines[0]["manifest"]["public_keys"][0].update(public_key="A" * 43 + "="),
+    "line of something else": lambda lines: lines.append({"seq": 8}),
+    "no entry at all": lambda lines: lines.insert(3, [1]),
+    "hash that is none": lambda lines: lines[3].update(prev_hash="A"),
+    "empty": lambda lines: lines.clear(),
 }
 
 

@@ -157,6 +157,11 @@ class ChainRepository:
         ).where(AuditHead.organization_id == self.organization_id)
         return (await self.session.execute(statement)).one_or_none()
 
+    async def has_entries(self) -> bool:
+        """Whether the chain has any entry, whatever its head says."""
+        found = select(exists().where(AuditLog.organization_id == self.organization_id))
+        return bool(await self.session.scalar(found))
+
     async def hash_at(self, seq: int) -> bytes | None:
         """The stored hash of one entry."""
         statement = select(AuditLog.entry_hash).where(

@@ -81,7 +81,9 @@ async def verify(
     standing = await chain.standing()
     pending = await InboxRepository(session).count(organization_id)
     if standing is None:
-        return _empty(checkpoint, pending)
+        # Entries that are seen here and whose head is still missing were not just appended.
+        is_lost = await chain.has_entries() and await chain.standing() is None
+        return _empty(checkpoint, pending, is_lost=is_lost or checkpoint is not None)
     if from_seq is not None and from_seq > standing.seq + 1:
         detail = f"The chain ends at {standing.seq}."
         raise Invalid("range_not_valid", detail, errors=[FieldError("/from_seq", "range_not_valid", detail)])
@@ -116,16 +118,16 @@ async def verify(
     )
 
 
-def _empty(checkpoint: AuditCheckpoint | None, pending: int) -> Proof:
-    """A chain without a head; one that was signed before has lost it."""
+def _empty(checkpoint: AuditCheckpoint | None, pending: int, *, is_lost: bool) -> Proof:
+    """A chain without a head; one that has entries, or was signed before, has lost it."""
     return Proof(
         entries=0,
         from_seq=1,
         to_seq=0,
         next_seq=None,
-        first_bad_seq=1 if checkpoint is not None else None,
+        first_bad_seq=1 if is_lost else None,
         head_hash=GENESIS,
-        head_matches=checkpoint is None,
+        head_matches=not is_lost,
         checkpoint=checkpoint,
         checkpoint_matches=None if checkpoint is None else False,
         pending=pending,

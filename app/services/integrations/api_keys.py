@@ -121,7 +121,7 @@ class ApiKeyService:
             # Before the key's own lock, since that is the order of locks.
             await self.keys.lock_organization(self._organization)
         key = await self._locked(key_id)
-        if key.revoked_at is not None:
+        if await self._has_ended(key):
             raise Conflict("api_key_revoked", "This key was revoked for good; create another.")
         changed = {name: value for name, value in sent.items() if value != getattr(key, name)}
         if not changed:
@@ -182,6 +182,12 @@ class ApiKeyService:
         if key is None:
             raise NotFound()
         return key
+
+    async def _has_ended(self, key: ApiKey) -> bool:
+        """Whether a key is revoked, or replaced with its grace over, which the nightly job only notes."""
+        if key.revoked_at is not None:
+            return True
+        return key.grace_until is not None and key.grace_until <= await self.session.now()
 
     async def _make_room(self, expires_at: datetime | None) -> None:
         """Lock the organisation's keys and refuse one more than its plan has room for."""
