@@ -6,8 +6,12 @@ from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.routing import route
 from app.clients.stripe.sandbox.state import Object, State
 from app.clients.stripe.sandbox.views import page
+from app.core.currencies import CURRENCIES
 
-INTERVALS = ("day", "month", "week", "year")
+INTERVALS = {"day": 1095, "week": 156, "month": 36, "year": 3}
+"""The intervals of prices, and the largest count of each."""
+
+MAX_AMOUNT = 99_999_999
 
 
 @route("POST", "/v1/products", "ProductCreateParams")
@@ -90,33 +94,24 @@ def new_price(state: State, params: Params, product_id: str, *, is_active: bool 
                 param="lookup_key",
             )
         state.update(other, "price.updated", lookup_key=None)
-    recurring = params.hash("recurring") if "recurring" in params else None
-    amount = params.integer("unit_amount")
-    if amount is None:
-        # The library sends decimals where they were given; whole minor units are all that is played.
-        amount = int(float(params.need("unit_amount_decimal")))
-    if amount < 0:
-        raise invalid("Invalid non-negative integer", code="parameter_invalid_integer", param="unit_amount")
+    amount, currency = _amount(params), params.need("currency").lower()
+    if currency.upper() not in CURRENCIES:
+        raise invalid(
+            f"Invalid currency: {currency}.", code="parameter_invalid", param=params.name("currency")
+        )
+    recurring = _recurring(params.hash("recurring")) if "recurring" in params else None
     price = state.create(
         "price",
         "price",
         active=params.boolean("active", default=True) and is_active,
         billing_scheme="per_unit",
-        currency=params.need("currency").lower(),
+        currency=currency,
         custom_unit_amount=None,
         lookup_key=key,
         metadata=params.metadata(),
         nickname=params.text("nickname"),
         product=product_id,
-        recurring=None
-        if recurring is None
-        else {
-            "interval": recurring.choice("interval", "month", INTERVALS),
-            "interval_count": recurring.number("interval_count", 1),
-            "meter": None,
-            "trial_period_days": None,
-            "usage_type": "licensed",
-        },
+        recurring=recurring,
         tax_behavior=params.text("tax_behavior") or "unspecified",
         tiers_mode=None,
         transform_quantity=None,
@@ -126,6 +121,35 @@ def new_price(state: State, params: Params, product_id: str, *, is_active: bool 
     )
     state.emit("price.created", price)
     return price
+
+
+def _amount(params: Params) -> int:
+    """The price of one unit, in whole minor units; fractions of them are not played."""
+    name = "unit_amount" if params.text("unit_amount") else "unit_amount_decimal"
+    amount = params.need_integer(name)
+    if not 0 <= amount <= MAX_AMOUNT:
+        code = "parameter_invalid_integer" if amount < 0 else "amount_too_large"
+        raise invalid("The amount must be between 0 and 99999999.", code=code, param=params.name(name))
+    return amount
+
+
+def _recurring(params: Params) -> Object:
+    """How often a price is due: every three years at the most."""
+    interval = params.choice("interval", params.need("interval"), tuple(INTERVALS))
+    count = params.number("interval_count", 1)
+    if not 1 <= count <= INTERVALS[interval]:
+        raise invalid(
+            f"The interval count of {interval} must be between 1 and {INTERVALS[interval]}.",
+            code="parameter_invalid_integer",
+            param=params.name("interval_count"),
+        )
+    return {
+        "interval": interval,
+        "interval_count": count,
+        "meter": None,
+        "trial_period_days": None,
+        "usage_type": "licensed",
+    }
 
 
 @route("POST", "/v1/prices/{id}", "PriceUpdateParams")
