@@ -126,6 +126,8 @@ class PaymentMethodService:
         client = require_stripe()
         organization_id = organization_of(self.principal)
         customer = await CustomerRepository(self.session).of(organization_id)
+        # Read before the transaction ends, since what was read expires with it.
+        ours = None if customer is None else known_customer(customer)
         owner = (await owners_of(self.session, [stripe_id])).get(stripe_id, organization_id)
         await self.session.rollback()
         try:
@@ -135,7 +137,6 @@ class PaymentMethodService:
         except StripeError as error:
             raise answer_to(error) from None
         attached_to = id_of(fetched.get("customer"))
-        ours = None if customer is None else known_customer(customer)
         is_ours = attached_to is None or attached_to == ours
         if not is_ours or owner != organization_id or fetched["type"] not in TYPES:
             raise NotFound()

@@ -1,0 +1,232 @@
+"""Changing and ending a plan: what is shown is what is charged, and nothing changes before it is paid."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from httpx import AsyncClient, Response
+from sqlalchemy import select, text
+
+from app.core import clock
+from app.core.database import Database, SystemSession
+from app.models.billing import Invoice, PaymentMethod
+from app.models.stripe_webhooks import StripeCommand
+from app.services.billing.paying.cancelling import may_purge
+from tests.factories.products import make_product
+from tests.support.billing import Shop
+from tests.support.personas import Persona
+from tests.support.stripe_sandbox import StripeSandbox
+
+pytestmark = pytest.mark.commits
+
+
+@pytest.fixture
+async def shop(client: AsyncClient, database: Database, stripe_sandbox: StripeSandbox) -> Shop:
+    made = Shop(client, database, stripe_sandbox)
+    await made.open()
+    return made
+
+
+async def post(shop: Shop, who: Persona, path: str, body: Any = None) -> Response:
+    return await shop.client.post(f"/api/billing{path}", json=body, headers=who.headers)
+
+
+async def preview(shop: Shop, who: Persona, plan: str, interval: str = "month") -> dict[str, Any]:
+    answer = await post(shop, who, "/subscription/preview", {"plan": plan, "interval": interval})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def change(
+    shop: Shop, who: Persona, plan: str, interval: str = "month", token: str | None = None
+) -> Response:
+    body = {"plan": plan, "interval": interval}
+    return await shop.client.put(
+        "/api/billing/subscription",
+        json=body if token is None else {**body, "preview_token": token},
+        headers=who.headers,
+    )
+
+
+async def use_card(shop: Shop, who: Persona, card: str) -> None:
+    """Pay with another card from now on."""
+    customer = (await shop.stripe.call("customers.list"))["data"][0]["id"]
+    made = await shop.stripe.call("payment_methods.attach", card, customer=customer)
+    await shop.settle()
+    methods = (await shop.client.get("/api/billing/payment-methods", headers=who.headers)).json()["items"]
+    (method_id,) = [item["id"] for item in methods if item["last4"] == made["card"]["last4"]]
+    path = f"/api/billing/payment-methods/{method_id}"
+    chosen = await shop.client.patch(path, json={"is_default": True}, headers=who.headers)
+    assert chosen.json()["is_default"] is True, chosen.text
+    await shop.settle()
+
+
+async def test_upgrade_when_it_was_previewed(shop: Shop, alice: Persona, db: SystemSession) -> None:
+    await shop.buy(alice)
+    await shop.control("clock", advance="P10D")
+    shown = await preview(shop, alice, "business")
+    assert 0 < shown["amount_due_now"] < 14900 - 4700 + 1
+    assert sum(line["amount"] for line in shown["lines"]) == shown["amount_due_now"]
+    assert shown["next_invoice"]["amount"] == 14900
+    # The clock goes on while somebody thinks; the amount does not.
+    await shop.control("clock", advance="PT2H")
+    answer = await change(shop, alice, "business", token=shown["preview_token"])
+    assert (answer.status_code, answer.json()["plan"]) == (200, "business")
+    await shop.settle()
+    invoices = await db.scalars(select(Invoice.amount_paid).order_by(Invoice.created_at.desc()))
+    assert invoices.first() == shown["amount_due_now"]
+    assert (await change(shop, alice, "business")).json()["code"] == "no_change"
+
+
+async def test_upgrade_when_its_token_is_not_good(shop: Shop, alice: Persona) -> None:
+    assert (await change(shop, alice, "business")).json()["code"] == "no_subscription"
+    await shop.buy(alice)
+    missing = await change(shop, alice, "business")
+    assert (missing.status_code, missing.json()["code"]) == (422, "preview_required")
+    token = (await preview(shop, alice, "business"))["preview_token"]
+    forged = await change(shop, alice, "business", token=token[:-4] + "AAAA")
+    other = await change(shop, alice, "business", "year", token=token)
+    assert {forged.json()["code"], other.json()["code"]} == {"preview_token_invalid"}
+    with clock.travel(timedelta(seconds=600)):
+        refused = await change(shop, alice, "business", token=token)
+    assert (refused.status_code, refused.json()["code"]) == (409, "preview_expired")
+
+
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [("pm_sbx_attach_only", "card_declined"), ("pm_card_authenticationRequired", "payment_action_required")],
+)
+async def test_upgrade_when_it_is_not_paid(shop: Shop, alice: Persona, card: str, code: str) -> None:
+    await shop.buy(alice)
+    await use_card(shop, alice, card)
+    shown = await preview(shop, alice, "business")
+    refused = await change(shop, alice, "business", token=shown["preview_token"])
+    assert (refused.status_code, refused.json()["code"]) == (402, code)
+    assert refused.json()["hosted_invoice_url"]
+    assert ("client_secret" in refused.json()) is (code == "payment_action_required")
+    await shop.settle()
+    subscription = await shop.subscription(alice)
+    assert (subscription.plan_code, subscription.status) == ("premium", "active")
+    assert subscription.pending_update_expires_at is not None
+
+
+async def test_downgrade_when_the_period_ends(shop: Shop, alice: Persona, db: SystemSession) -> None:
+    await shop.buy(alice, "business")
+    await db.execute(text("UPDATE plans SET limits = limits || '{\"products\": 1}' WHERE code = 'premium'"))
+    await db.commit()
+    for _ in range(2):
+        await make_product(db, owner=alice)
+    shown = await preview(shop, alice, "premium")
+    assert shown["amount_due_now"] == 0
+    assert {"metric": "products", "used": 2, "new_limit": 1} in shown["fit_check"]
+    answer = (await change(shop, alice, "premium")).json()
+    assert (answer["plan"], answer["pending_change"]["plan"]) == ("business", "premium")
+    assert answer["pending_change"]["effective_at"] == shown["effective_at"]
+    # Another one takes its place, and it can be taken back.
+    replaced = (await change(shop, alice, "premium", "year")).json()
+    assert replaced["pending_change"]["interval"] == "year"
+    for _ in range(2):
+        path = "/api/billing/subscription/pending-change"
+        assert (await shop.client.delete(path, headers=alice.headers)).status_code == 204
+    assert (await shop.subscription(alice)).pending_price_id is None
+    await change(shop, alice, "premium")
+    await shop.settle()
+    assert (await shop.subscription(alice)).plan_code == "business"
+    await shop.control("clock", advance="P32D")
+    await shop.settle()
+    subscription = await shop.subscription(alice)
+    assert (subscription.plan_code, subscription.pending_price_id) == ("premium", None)
+
+
+async def test_upgrade_when_a_downgrade_was_to_come(shop: Shop, alice: Persona) -> None:
+    await shop.buy(alice, "premium", "year")
+    await change(shop, alice, "premium")
+    token = (await preview(shop, alice, "business", "year"))["preview_token"]
+    answer = (await change(shop, alice, "business", "year", token=token)).json()
+    assert (answer["plan"], answer["interval"], answer["pending_change"]) == ("business", "year", None)
+
+
+async def test_subscription_when_it_is_cancelled_and_resumed(shop: Shop, alice: Persona) -> None:
+    await shop.buy(alice)
+    ends = await post(shop, alice, "/subscription/cancel", {"reason": "too_expensive", "comment": "Sorry"})
+    assert (ends.status_code, ends.json()["cancel_at_period_end"]) == (200, True)
+    again = await post(shop, alice, "/subscription/cancel")
+    assert again.json() == ends.json()
+    assert (await change(shop, alice, "premium", "year")).status_code == 422
+    for _ in range(2):
+        resumed = await post(shop, alice, "/subscription/resume")
+        assert (resumed.status_code, resumed.json()["cancel_at_period_end"]) == (200, False)
+    assert (await shop.client.delete("/api/billing/subscription", headers=alice.headers)).status_code == 204
+    await shop.control("clock", advance="P32D")
+    await shop.settle()
+    subscription = await shop.subscription(alice)
+    assert (subscription.status, subscription.cancel_reason) == ("canceled", "too_expensive")
+    assert (await post(shop, alice, "/subscription/resume")).json()["code"] == "subscription_ended"
+    assert (await post(shop, alice, "/subscription/cancel")).json()["code"] == "no_subscription"
+    assert (await shop.checkout(alice)).status_code == 201
+
+
+async def test_default_when_another_is_chosen(
+    shop: Shop, alice: Persona, charlie: Persona, statements: Any, db: SystemSession
+) -> None:
+    await shop.buy(alice)
+    entered = [
+        (await shop.stripe.call("payment_methods.create", type="card", card={"token": token}))["id"]
+        for token in ("tok_mastercard", "tok_visa")
+    ]
+    answer = await post(shop, alice, "/payment-methods", {"payment_method_id": entered[0]})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["is_default"] is False
+    again = await post(shop, alice, "/payment-methods", {"payment_method_id": entered[1]})
+    assert again.status_code == 200  # The same card as that of the checkout.
+    assert (
+        await post(shop, charlie, "/payment-methods", {"payment_method_id": entered[0]})
+    ).status_code == 404
+    path = f"/api/billing/payment-methods/{answer.json()['id']}"
+    with statements() as seen:
+        chosen = await shop.client.put(path, json={"is_default": True}, headers=alice.headers)
+    assert chosen.json()["is_default"] is True
+    assert sum(statement.startswith("UPDATE payment_methods") for statement in seen) == 2
+    await shop.settle()
+    subscription = (await shop.stripe.call("subscriptions.list"))["data"][0]
+    method = await db.scalar(select(PaymentMethod.stripe_payment_method_id).where(PaymentMethod.is_default))
+    assert subscription["default_payment_method"] == method
+    assert (await shop.client.delete(path, headers=alice.headers)).status_code == 204
+    (left,) = (await shop.client.get("/api/billing/payment-methods", headers=alice.headers)).json()["items"]
+    assert (left["last4"], left["is_default"]) == ("4242", True)
+    last = await shop.client.delete(f"/api/billing/payment-methods?id={left['id']}", headers=alice.headers)
+    assert last.json()["code"] == "last_payment_method"
+    await shop.settle()
+    assert (
+        len((await shop.stripe.call("payment_methods.list", customer=subscription["customer"]))["data"]) == 1
+    )
+
+
+async def test_setup_when_it_begins(shop: Shop, alice: Persona) -> None:
+    answer = await post(shop, alice, "/payment-methods")
+    assert answer.status_code == 201
+    assert answer.json()["client_secret"].startswith(answer.json()["setup_intent_id"])
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_organisation_when_it_is_deleted(
+    shop: Shop, alice: Persona, database: Database, db: SystemSession
+) -> None:
+    await shop.buy(alice)
+    await db.execute(text("UPDATE organizations SET kind = 'team'"))
+    slug = await db.scalar(text("SELECT slug FROM organizations"))
+    await db.commit()
+    path = f"/api/organizations/{alice.organization_id}?confirm={slug}"
+    assert (await shop.client.delete(path, headers=alice.headers)).status_code == 204
+    command = await db.scalar(select(StripeCommand).where(StripeCommand.kind == "subscription.cancel"))
+    assert command is not None
+    async with database.transaction() as session:
+        assert await may_purge(session, alice.organization_id) is False
+    await shop.settle()
+    assert (await shop.subscription(alice)).status == "canceled"
+    async with database.transaction() as session:
+        assert await may_purge(session, alice.organization_id) is False
+    await shop.settle()
+    assert (await shop.stripe.call("customers.list"))["data"] == []
+    async with database.transaction() as session:
+        assert await may_purge(session, alice.organization_id) is True
