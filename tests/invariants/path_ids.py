@@ -14,7 +14,7 @@ from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
 from tests.factories.invitations import make_invitation
-from tests.factories.orders import make_order, make_refund
+from tests.factories.orders import make_order, make_payment, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
@@ -75,6 +75,11 @@ async def _organization(_db: SystemSession, owner: Persona, _made: Made) -> Any:
     return SimpleNamespace(id=owner.organization_id)
 
 
+async def _payment(db: SystemSession, _owner: Persona, made: Made) -> Any:
+    unapplied = {"status": "unapplied", "unapplied_reason": "amount_mismatch"}
+    return await make_payment(db, order=made["order_id"], **unapplied)
+
+
 async def _product(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_product(db, owner=owner)
 
@@ -112,6 +117,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "member_id": _member,
     "order_id": _order,
     "organization_id": _organization,
+    "payment_id": _payment,
     "product_id": _product,
     "refund_id": _refund,
     "role_id": _role,
