@@ -1,12 +1,57 @@
 """Plans of organisations for tests; each function commits what it made."""
 
+import secrets
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from app.core import clock
 from app.core.database import SystemSession
 from app.core.ids import uuid7
-from app.models.billing import PlanGrant
+from app.models.billing import Invoice, PlanGrant, RevenueEntry
+from tests.factories.products import Owner
+
+
+async def make_invoice(db: SystemSession, *, owner: Owner, **columns: Any) -> Invoice:
+    """A paid invoice of an order that is gone, with one line; `columns` override anything."""
+    invoice_id = uuid7()
+    values: dict[str, Any] = {
+        "kind": "order",
+        "status": "paid",
+        "invoice_number": f"TST-2026-{secrets.randbelow(10**9):09d}",
+        "order_id": uuid7(),
+        "currency": "EUR",
+        "subtotal": 1000,
+        "tax": 200,
+        "amount": 1200,
+        "amount_paid": 1200,
+        "paid_at": clock.now(),
+        "parties": {"language": "fr", "seller": {"name": "Maison"}, "buyer": {"name": "Anna Martin"}},
+        "tax_groups": [{"rate_bps": 2000, "net_amount": 1000, "tax_amount": 200, "gross_amount": 1200}],
+        **columns,
+    }
+    invoice = Invoice(organization_id=owner.organization_id, id=invoice_id, **values)
+    db.add(invoice)
+    await db.commit()
+    return invoice
+
+
+async def make_entry(db: SystemSession, *, owner: Owner, **columns: Any) -> RevenueEntry:
+    """A charge of an order in the ledger; `columns` override anything."""
+    values: dict[str, Any] = {
+        "source": "order",
+        "account": "merchant",
+        "entry_type": "charge",
+        "amount": 1200,
+        "currency": "EUR",
+        "source_ref": str(uuid7()),
+        "recorded_at": clock.now(),
+        **columns,
+    }
+    entry = RevenueEntry(organization_id=owner.organization_id, id=uuid7(), **values)
+    db.add(entry)
+    await db.commit()
+    return entry
 
 
 async def grant_plan(db: SystemSession, organization_id: UUID, plan: str) -> PlanGrant:

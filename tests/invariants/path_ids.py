@@ -10,6 +10,7 @@ from app.models.team import Invitation, Organization
 from app.repositories.team.invitations import InvitationRepository
 from tests.factories.accounts import make_member, make_session
 from tests.factories.audit import make_export
+from tests.factories.billing import make_invoice
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -62,13 +63,19 @@ async def _invitation(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_invitation(db, owner=owner, email=owner.email)
 
 
+async def _invoice(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_invoice(db, owner=owner)
+
+
 async def _member(db: SystemSession, owner: Persona, _made: Made) -> Any:
     organization = await db.get_one(Organization, owner.organization_id)
     return await make_member(db, organization)
 
 
 async def _order(db: SystemSession, owner: Persona, _made: Made) -> Any:
-    return await make_order(db, owner=owner)
+    order = await make_order(db, owner=owner)
+    await make_invoice(db, owner=owner, order_id=order.id)
+    return order
 
 
 async def _organization(_db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -114,6 +121,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "export_id": _export,
     "identity_id": _identity,
     "invitation_id": _invitation,
+    "invoice_id": _invoice,
     "member_id": _member,
     "order_id": _order,
     "organization_id": _organization,

@@ -43,6 +43,7 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
     "mfa_factors": {"status": "active", "type": "totp"},
     "order_payments": {"method": "cash"},
     "orders": {"status": "draft"},
+    "revenue_tracking": {"source": "order", "account": "merchant"},
     "stock_movements": {"delta_stock": 1},
     "subject_keys": {"key_sealed": b"planted"},
     "stored_files": {"storage_key": "avatars/x/planted.webp", "sha256": "0" * 64, "organization_id": None},

@@ -126,6 +126,7 @@ TYPES = {
     "team.role_deleted",
     "team.role_updated",
     "team.sessions_ended",
+    "usage.threshold_reached",
     "user.avatar_removed",
     "user.avatar_updated",
     "user.backup_codes_regenerated",

@@ -133,6 +133,8 @@ RULES = (
             "app/core/access.py": "It looks up the session and the membership before there is an owner.",
             "app/core/key_access.py": "It notes a key's use, which is a transaction of its own.",
             "app/services/billing/paying/": "Steps around a call are transactions; plans are everybody's.",
+            "app/services/billing/pdf/files.py": "A file is stored in transactions of its own.",
+            "app/services/billing/usage_upkeep.py": "A sweep looks at every organisation.",
             "app/services/billing/subscriptions/": "Stripe acts for nobody; events and commands name the owner.",
             "app/cli/": "The operator's commands are about the whole database.",
             "app/clients/mailer/local.py": "It keeps mails, which belong to nobody, in its own transaction.",

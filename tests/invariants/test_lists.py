@@ -20,6 +20,8 @@ from app.models.team import Organization
 from app.services.audit.checkpoints import sign_head
 from tests.factories.accounts import access_token_of, make_member, make_organization, make_session
 from tests.factories.audit import make_export
+from tests.factories.billing import make_entry as make_revenue_entry
+from tests.factories.billing import make_invoice
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -41,6 +43,14 @@ Maker = Callable[[SystemSession, Persona, dict[str, Any]], Awaitable[Any]]
 
 async def _api_keys(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_api_key_row(db, owner=owner)
+
+
+async def _invoices(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_invoice(db, owner=owner)
+
+
+async def _revenue(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_revenue_entry(db, owner=owner)
 
 
 async def _discounts(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
@@ -161,7 +171,9 @@ MAKERS: dict[str, Maker] = {
     "GET /api/audit-logs/catalog": _audit_actions,
     "GET /api/audit-logs/checkpoints": _checkpoints,
     "GET /api/audit-logs/exports": _audit_exports,
+    "GET /api/billing/invoices": _invoices,
     "GET /api/billing/reconciliation": _differences,
+    "GET /api/billing/revenue/entries": _revenue,
     "GET /api/billing/stripe-commands": _stripe_commands,
     "GET /api/billing/stripe-events": _stripe_events,
     "GET /api/events": _events,
@@ -190,6 +202,7 @@ MAKERS: dict[str, Maker] = {
 """How one more row of a list is made; one entry per list route."""
 
 WHOLE = {
+    "GET /api/billing/usage": "One item per limit of a plan.",
     "GET /api/integrations/api-keys/scopes": "One item per permission of the registry.",
     "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",
     "GET /sandbox/idp/{provider}/user/emails": "Two addresses, on a developer's machine.",

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from app.core.access import Principal, allow
 from app.core.errors import problems
 from app.core.limits import limited
-from app.core.paging import Page, Rows
 from app.core.permissions import Permission
 from app.core.requests import StrictRoute
 from app.routers.billing.markers import READS
-from app.schemas.billing.usage import UsageEventCreate, UsageEventRead, UsageQuery, UsageRead
+from app.schemas.billing.usage import UsageEventCreate, UsageEventRead, UsageList, UsageQuery
 from app.services.billing.usage_reading import Usages
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/billing", tags=["billing"])
@@ -22,11 +21,10 @@ Maker = Annotated[Principal, Depends(allow(Permission.designs_generate, key=True
 
 @router.get(
     "/usage",
-    response_model=Page[UsageRead],
     dependencies=READS,
     responses=problems({422: ["period_unknown"]}),
 )
-async def get_usage(_: UsageReader, usages: Usages, query: Annotated[UsageQuery, Query()]) -> Rows[UsageRead]:
+async def get_usage(_: UsageReader, usages: Usages, query: Annotated[UsageQuery, Query()]) -> UsageList:
     """Read what is used of the plan.
 
     Counters begin anew each period; gauges count what is there now, and are left out of earlier periods.

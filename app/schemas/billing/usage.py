@@ -40,6 +40,14 @@ class UsageRead(Output):
     how_to_reduce: str
 
 
+class UsageList(Output):
+    """Every limit of the plan, always on one page."""
+
+    items: list[UsageRead]
+    next_cursor: None
+    total: int
+
+
 class UsageEventCreate(Input):
     """Something that was made elsewhere and counts here."""
 

@@ -10,9 +10,8 @@ from fastapi import Depends
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound
-from app.core.paging import Rows
 from app.repositories.billing.usage import UsageRepository
-from app.schemas.billing.usage import UsageEventCreate, UsageEventRead, UsageRead
+from app.schemas.billing.usage import UsageEventCreate, UsageEventRead, UsageList, UsageRead
 from app.services.billing.entitlements import entitlements
 from app.services.billing.periods import MeterPeriod, meter_period
 from app.services.billing.usage import Meter
@@ -51,7 +50,7 @@ class UsageService:
         self.organization_id: UUID = principal.organization_id
         self.usage = UsageRepository(session, self.organization_id)
 
-    async def list(self, first_day: date | None) -> Rows[UsageRead]:
+    async def list(self, first_day: date | None) -> UsageList:
         """Every limit of the plan with what is used of it; of an earlier period the counters only.
 
         422 `period_unknown` for a day on which none begins, or none has begun yet.
@@ -72,7 +71,7 @@ class UsageService:
                 _item("gauge", name, there.get(name, 0), plan.limits.get(name), None, *texts)
                 for name, texts in GAUGES.items()
             ]
-        return Rows(items, None, len(items))
+        return UsageList(items=items, next_cursor=None, total=len(items))
 
     async def report(self, body: UsageEventCreate) -> tuple[bool, UsageEventRead]:
         """Count what was made elsewhere; whether it is new. 402 `quota_exceeded`."""
