@@ -10,6 +10,7 @@ from app.core.database import Database, SystemSession
 from app.models.audit import SYSTEM_CHAIN, AuditLog, SubjectKey
 from app.services.audit.personal import open_keys, open_part
 from tests.factories.accounts import make_member, make_organization, make_user
+from tests.factories.billing import grant_plan
 from tests.support.accounts import PASSWORD, WRONG, device, pkce, sign_in, sign_up
 from tests.support.audit import BROWSER, entries
 from tests.support.events import handle_events
@@ -170,3 +171,24 @@ async def test_entry_when_a_stranger_asks(
     assert (await client.get("/api/products", headers=headers)).status_code == 404
     await handle_events(database)
     assert await entries(db, "access.denied") == []
+
+
+async def test_entries_when_somebody_widens_a_role(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """The log says what a role gained and lost; of what people wrote it says only that it changed."""
+    await grant_plan(db, alice.organization_id, "premium")
+    body = {"key": "shop", "name": "Shop", "permissions": ["organization:read"]}
+    role = (await client.post("/api/team/roles", json=body, headers=alice.headers)).json()
+    where = f"/api/team/roles/{role['id']}"
+    wider = {"name": "Till", "permissions": ["organization:read", "orders:refund"]}
+    assert (await client.patch(where, json=wider, headers=alice.headers)).status_code == 200
+    assert (await client.delete(where, headers=alice.headers)).status_code == 204
+    await handle_events(database)
+    found = {entry.action: entry.changes for entry in await entries(db) if entry.action[:9] == "team.role"}
+    after = ["orders:refund", "organization:read"]
+    assert found == {
+        "team.role_created": {"permissions": [None, ["organization:read"]]},
+        "team.role_updated": {"name": None, "permissions": [["organization:read"], after]},
+        "team.role_deleted": {"permissions": [after, None]},
+    }

@@ -70,6 +70,10 @@ async def test_role_when_it_is_made_changed_and_deleted(
     assert changed.json()["version"] == 2
     (told,) = await events(db, "team.role_updated")
     assert (told["added"], told["removed"]) == (["products:write"], ["orders:read"])
+    assert told["changes"] == {
+        "description": None,
+        "permissions": [role["permissions"], changed.json()["permissions"]],
+    }
     same = await write(client, alice, role["id"], description="Sells.")
     assert same.json()["version"] == 2
     assert (await client.delete(made.headers["Location"], headers=alice.headers)).status_code == 204

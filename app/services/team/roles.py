@@ -112,7 +112,13 @@ class RoleService:
         )
         await emit(
             self.session,
-            RoleCreated(role_id=role.id, key=role.key, added=role.permissions, removed=[]),
+            RoleCreated(
+                role_id=role.id,
+                key=role.key,
+                added=role.permissions,
+                removed=[],
+                changes={"permissions": [None, role.permissions]},
+            ),
         )
         return custom(role, 0)
 
@@ -126,7 +132,7 @@ class RoleService:
             sent["permissions"] = sorted(known_permissions(sent["permissions"]))
         actor = await enter_team(self.session, self.principal, Permission.roles_manage)
         role = await self._find(role_id)
-        before = Standing.permissions_of_role(role)
+        before, listed = Standing.permissions_of_role(role), list(role.permissions)
         actor.refuse_unless_below(before)
         if "permissions" in sent:
             refuse_out_of_reach(actor, known_permissions(sent["permissions"]))
@@ -146,6 +152,11 @@ class RoleService:
                 key=updated.key,
                 added=sorted(after - before),
                 removed=sorted(before - after),
+                # What people wrote is only named: it may be about somebody.
+                changes={
+                    name: [listed, value] if name == "permissions" else None
+                    for name, value in changed.items()
+                },
             ),
         )
         return await self._read(updated)
@@ -185,7 +196,13 @@ class RoleService:
             )
         await emit(
             self.session,
-            RoleDeleted(role_id=role_id, key=role.key, added=[], removed=role.permissions),
+            RoleDeleted(
+                role_id=role_id,
+                key=role.key,
+                added=[],
+                removed=role.permissions,
+                changes={"permissions": [role.permissions, None]},
+            ),
         )
 
     async def _find(self, role_id: UUID) -> TeamRole:

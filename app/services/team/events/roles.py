@@ -1,7 +1,7 @@
 """What is told of custom roles."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from app.core.events import Audience, AuditSpec, Event
@@ -10,17 +10,21 @@ from app.core.permissions import Permission
 
 @dataclass(frozen=True, kw_only=True)
 class RoleEvent(Event):
-    """What every event of a custom role says; the permissions that it gained and lost."""
+    """What every event of a custom role says: the permissions that it gained and lost.
+
+    `changes` is the same as the audit log keeps it, with the permissions before and after.
+    """
 
     audience: ClassVar[Audience] = "organization"
     read_permission: ClassVar[Permission | None] = Permission.members_read
     subject: ClassVar[tuple[str, str] | None] = ("role", "role_id")
-    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("role", "role_id"),))
+    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("role", "role_id"),), changes="changes")
 
     role_id: UUID
     key: str
     added: list[str]
     removed: list[str]
+    changes: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
