@@ -401,3 +401,55 @@ async def test_schedule_when_the_subscription_was_to_end(
     assert price_of(await retrieve(stripe_sandbox, subscription)) == later
     await pass_time(stripe_sandbox, "P32D")
     assert (await retrieve(stripe_sandbox, subscription))["status"] == status
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        {"end_date": 10**17},
+        {"end_date": 1},
+        {"duration": {"interval": "year", "interval_count": 6}},
+        {"duration": {"interval": "month", "interval_count": 0}},
+        {"duration": {"interval": "month"}, "end_date": 10**10},
+        {"items": [{"price": "price_sbxNone"}]},
+        {"items": ""},
+        {"start_date": 1},
+    ],
+)
+async def test_schedule_when_a_phase_is_not_possible(
+    stripe_sandbox: StripeSandbox, phase: dict[str, Any]
+) -> None:
+    subscription = await subscribe(stripe_sandbox)
+    schedule = await stripe_sandbox.call(
+        "subscription_schedules.create", from_subscription=subscription["id"]
+    )
+    first = schedule["phases"][0]
+    items = {"items": [{"price": price_of(subscription)}]}
+    current = {"start_date": first["start_date"], "end_date": first["end_date"]}
+    with pytest.raises((StripeRefused, StripeMissing)):
+        await stripe_sandbox.call(
+            "subscription_schedules.update",
+            schedule["id"],
+            phases=[{**items, **current}, {**items, **phase}],
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantity": 0},
+        {"quantity": 10**17},
+        {"id": "si_sbxNone"},
+        {"deleted": True},
+        {"price": "price_sbxNone"},
+        {"price_data": {"currency": "eur"}},
+    ],
+)
+async def test_change_when_the_item_is_not_possible(
+    stripe_sandbox: StripeSandbox, change: dict[str, Any]
+) -> None:
+    subscription = await subscribe(stripe_sandbox)
+    item = {"id": subscription["items"]["data"][0]["id"], **change}
+    with pytest.raises((StripeRefused, StripeMissing)):
+        await stripe_sandbox.call("subscriptions.update", subscription["id"], items=[item])
+    assert await retrieve(stripe_sandbox, subscription) == {**subscription}

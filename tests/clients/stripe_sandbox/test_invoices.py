@@ -233,3 +233,42 @@ async def test_portal_when_a_flow_is_asked_for(stripe_sandbox: StripeSandbox) ->
             configuration=off["id"],
             flow_data={"type": "payment_method_update"},
         )
+
+
+@pytest.mark.parametrize(
+    "coupon",
+    [
+        {"duration": "once"},
+        {"percent_off": 10, "amount_off": 10, "currency": "eur", "duration": "once"},
+        {"percent_off": 101, "duration": "once"},
+        {"percent_off": "nan", "duration": "once"},
+        {"percent_off": "half", "duration": "once"},
+        {"amount_off": 0, "currency": "eur", "duration": "once"},
+        {"amount_off": 10**17, "currency": "eur", "duration": "once"},
+        {"percent_off": 10, "duration": "repeating"},
+        {"percent_off": 10, "duration": "repeating", "duration_in_months": 10**9},
+    ],
+)
+async def test_coupon_when_it_is_no_coupon(stripe_sandbox: StripeSandbox, coupon: dict[str, Any]) -> None:
+    with pytest.raises(StripeRefused):
+        await stripe_sandbox.call("coupons.create", **coupon)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [{"type": "invoice_line_item", "invoice_line_item": "il_sbxNone"}],
+        [{"type": "custom_line_item", "description": "x", "unit_amount": 10**17, "quantity": 999_999}],
+        [
+            {"type": "custom_line_item", "description": "x", "unit_amount": 1000, "quantity": 1},
+            {"type": "custom_line_item", "description": "y", "unit_amount": -900, "quantity": 1},
+        ],
+    ],
+)
+async def test_credit_note_when_its_lines_are_not_possible(
+    stripe_sandbox: StripeSandbox, lines: list[dict[str, Any]]
+) -> None:
+    subscription = await subscribe(stripe_sandbox)
+    with pytest.raises(StripeRefused):
+        await stripe_sandbox.call("credit_notes.create", invoice=subscription["latest_invoice"], lines=lines)

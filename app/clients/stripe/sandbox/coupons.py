@@ -12,6 +12,8 @@ from app.clients.stripe.sandbox.state import Object, State, new_id
 from app.core.money import half_up
 
 DURATIONS = ("forever", "once", "repeating")
+MAX_MONTHS = 1200
+MAX_AMOUNT = 99_999_999
 
 
 @route("POST", "/v1/coupons", "CouponCreateParams")
@@ -22,18 +24,19 @@ def create_coupon(state: State, params: Params) -> Object:
         raise invalid("You must pass either percent_off or amount_off.", param="percent_off")
     if percent is not None and not 0 < _percentage(percent) <= 100:
         raise invalid("percent_off must be above 0 and at most 100.", param="percent_off")
-    if amount is not None and amount < 1:
+    if amount is not None and not 1 <= amount <= MAX_AMOUNT:
         raise invalid("Invalid positive integer", code="parameter_invalid_integer", param="amount_off")
     duration = params.choice("duration", "once", DURATIONS)
-    if duration == "repeating":
-        params.need("duration_in_months")
+    months = params.integer("duration_in_months")
+    if duration == "repeating" and not 1 <= params.need_integer("duration_in_months") <= MAX_MONTHS:
+        raise invalid("A coupon repeats for 1 to 1200 months.", param="duration_in_months")
     coupon = state.create(
         "coupon",
         "coupon",
         amount_off=amount,
         currency=params.need("currency").lower() if amount is not None else None,
         duration=duration,
-        duration_in_months=params.integer("duration_in_months"),
+        duration_in_months=months,
         max_redemptions=params.integer("max_redemptions"),
         metadata=params.metadata(),
         name=params.text("name"),

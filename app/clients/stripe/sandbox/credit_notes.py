@@ -5,6 +5,7 @@ from app.clients.stripe.sandbox.errors import invalid, required
 from app.clients.stripe.sandbox.forms import Params
 from app.clients.stripe.sandbox.invoice_lines import TAX_PERCENT, tax_entry
 from app.clients.stripe.sandbox.invoice_objects import intent_of
+from app.clients.stripe.sandbox.periods import quantity_of
 from app.clients.stripe.sandbox.played import only
 from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.refunds import give_back
@@ -31,12 +32,12 @@ def create_credit_note(state: State, params: Params) -> Object:
     lines = _lines(invoice, params)
     total = sum(line["amount"] for line in lines)
     left = invoice["total"] - _credited(invoice)
-    if total < 1:
-        raise invalid("The credit note amount must be positive.", param="amount")
     if total > left:
         raise invalid(
             f"The credit note amount is above what is left of the invoice ({left}).", param="amount"
         )
+    if any(not 1 <= line["amount"] <= left for line in lines):
+        raise invalid("The amount of each line must be positive, and not above the invoice.", param="amount")
     note = _note(state, params, invoice, lines, total)
     if invoice["status"] == "open":
         _ask_less(state, invoice, note)
@@ -61,7 +62,7 @@ def _lines(invoice: Object, params: Params) -> list[Object]:
     lines = []
     for given in params.hashes("lines"):
         kind = given.choice("type", given.need("type"), LINE_TYPES)
-        quantity = given.number("quantity", 1)
+        quantity = quantity_of(given)
         if kind == "custom_line_item":
             text = given.need("description")
             lines.append(_line(kind, given.need_integer("unit_amount") * quantity, text, quantity, None))
@@ -160,9 +161,7 @@ def _give_back(state: State, params: Params, invoice: Object, note: Object) -> N
     if not refunded and not credited and not elsewhere:
         credited = note["total"]
     if refunded + credited + elsewhere != note["total"] or min(refunded, credited, elsewhere) < 0:
-        raise invalid(
-            "The sum of credit, refund and out of band amount must equal the credit note amount."
-        )
+        raise invalid("The sum of credit, refund and out of band amount must equal the credit note amount.")
     note.update(post_payment_amount=note["total"], type="post_payment", out_of_band_amount=elsewhere or None)
     invoice["post_payment_credit_notes_amount"] += note["total"]
     if refunded:

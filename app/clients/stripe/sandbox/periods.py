@@ -12,6 +12,7 @@ from app.core.money import half_up
 SECONDS = {"day": DAY, "week": 7 * DAY}
 MONTHS = {"month": 1, "year": 12}
 MAX_ITEMS = 20
+MAX_QUANTITY = 999_999
 
 
 def period_end(start: int, anchor: int, recurring: Object) -> int:
@@ -131,8 +132,8 @@ def recurring_price(state: State, given: Params) -> Object:
 def quantity_of(given: Params, default: int = 1) -> int:
     """How many of an item; none is not allowed."""
     quantity = given.number("quantity", default)
-    if quantity < 1:
-        raise invalid("Invalid positive integer", code="parameter_invalid_integer", param="quantity")
+    if not 1 <= quantity <= MAX_QUANTITY:
+        raise invalid("Invalid quantity.", code="parameter_invalid_integer", param=given.name("quantity"))
     return quantity
 
 
@@ -167,7 +168,7 @@ def changed_items(state: State, subscription: Object, params: Params) -> list[Ob
         if given.boolean("deleted"):
             items.remove(item)
             continue
-        if "price" in given:
+        if "price" in given or "price_data" in given:
             set_price(item, recurring_price(state, given))
         item["quantity"] = quantity_of(given, item["quantity"])
         item["metadata"] = given.metadata(item["metadata"])

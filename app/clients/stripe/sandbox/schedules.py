@@ -10,6 +10,7 @@ from app.clients.stripe.sandbox.forms import Params
 from app.clients.stripe.sandbox.periods import (
     MONTHS,
     SECONDS,
+    check_items,
     current_period,
     items_of,
     quantity_of,
@@ -20,10 +21,13 @@ from app.clients.stripe.sandbox.played import only
 from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.routing import route
 from app.clients.stripe.sandbox.standing import change, end
-from app.clients.stripe.sandbox.state import Object, State
+from app.clients.stripe.sandbox.state import DAY, Object, State
 
 LIVE = ("active", "not_started")
 END_BEHAVIORS = ("cancel", "release")
+LONGEST_PHASE = 5 * 366 * DAY
+MOST = {"day": 1825, "week": 260, "month": 60, "year": 5}
+"""The longest duration of a phase, in each interval."""
 
 
 @route("POST", "/v1/subscription_schedules", "SubscriptionScheduleCreateParams")
@@ -165,12 +169,7 @@ def _phases(state: State, params: Params, subscription: Object, schedule: Object
                 "The start date of a phase must be the current phase's, or the end of the phase before.",
                 param=given.name("start_date"),
             )
-        items = [
-            _phase_item(recurring_price(state, item)["id"], quantity_of(item))
-            for item in given.hashes("items")
-        ]
-        if not items:
-            raise required(given.name("items"))
+        items = _phase_items(state, given, subscription["currency"])
         until = _end_of(state, given, following, items)
         proration = given.choice("proration_behavior", PRORATIONS[0], PRORATIONS)
         phase = _phase(subscription, following, until, items, proration)
@@ -181,14 +180,25 @@ def _phases(state: State, params: Params, subscription: Object, schedule: Object
     return phases
 
 
+def _phase_items(state: State, given: Params, currency: str) -> list[Object]:
+    """The items of a phase, which could stand on the subscription together."""
+    named = [(recurring_price(state, item), quantity_of(item)) for item in given.hashes("items")]
+    if not named:
+        raise required(given.name("items"))
+    check_items([{"price": price} for price, _ in named])
+    if named[0][0]["currency"] != currency:
+        raise invalid(f"The price must be in {currency}.", param=given.name("items"))
+    return [_phase_item(price["id"], quantity) for price, quantity in named]
+
+
 def _end_of(state: State, given: Params, start: int, items: list[Object]) -> int:
     """When a phase ends: at a time, after a duration, or after one period of its price."""
     if "end_date" in given and "duration" in given:
         raise invalid("A phase has either an `end_date` or a `duration`.", param=given.name("duration"))
     if "end_date" in given:
         until = given.need_integer("end_date")
-        if until <= start:
-            raise invalid("A phase must end after it starts.", param=given.name("end_date"))
+        if not start < until <= start + LONGEST_PHASE:
+            raise invalid("A phase ends after it starts, within five years.", param=given.name("end_date"))
         return until
     recurring = state.get("price", items[0]["price"])["recurring"]
     interval, count = recurring["interval"], recurring["interval_count"]
@@ -196,6 +206,8 @@ def _end_of(state: State, given: Params, start: int, items: list[Object]) -> int
         duration = given.hash("duration")
         interval = duration.choice("interval", duration.need("interval"), (*SECONDS, *MONTHS))
         count = duration.number("interval_count", 1)
+        if not 1 <= count <= MOST[interval]:
+            raise invalid("A phase lasts five years at most.", param=duration.name("interval_count"))
     if interval in SECONDS:
         return int(start + SECONDS[interval] * count)
     return int(add_months(datetime.fromtimestamp(start, UTC), MONTHS[interval] * count).timestamp())
