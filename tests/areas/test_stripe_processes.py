@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stripe
 from sqlalchemy import select
 
 from app.clients.stripe import StripeClient, sandbox_client, use_client
 from app.clients.stripe.sandbox.sandbox import Sandbox
 from app.clients.stripe.sandbox.store import FileStore
-from app.clients.stripe.sandbox.transport import SandboxTransport
 from app.core.database import Database, SystemSession
 from app.models.stripe_webhooks import StripeCommand
 from app.services.stripe_webhooks.commands import StripeCommandRow
@@ -21,6 +19,7 @@ from app.services.stripe_webhooks.executing import execute
 from tests.support.personas import Persona
 from tests.support.stripe_calls import CUSTOMER, REFUND, RELEASE, ask, register, start_doomed
 from tests.support.stripe_events import own_registrations
+from tests.support.stripe_sandbox import StripeSandbox
 
 pytestmark = pytest.mark.commits
 
@@ -96,29 +95,19 @@ async def test_commands_when_their_workers_are_killed_before_they_record(
     assert {row.result_id for row in found if row} == {item["id"] for item in [*refunds, *customers]}
 
 
-class ForgetfulTransport(SandboxTransport):
-    """Loses the next answers, once the sandbox has done what was asked."""
-
-    lost = 0
-
-    async def request_async(self, *arguments: Any, **options: Any) -> Any:
-        answer = await super().request_async(*arguments, **options)
-        if self.lost:
-            self.lost -= 1
-            raise stripe.APIConnectionError("timed out", should_retry=False)
-        return answer
-
-
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [("timeout_after", 6), ("timeout_before", 6), ("connection_reset", 6), ("http_500", 6), ("not_json", 2)],
+)
 async def test_command_when_the_answer_is_lost(
-    database: Database, alice: Persona, shared: StripeClient
+    database: Database, alice: Persona, stripe_sandbox: StripeSandbox, fault: str, times: int
 ) -> None:
-    assert shared.sandbox is not None
-    transport = ForgetfulTransport(shared.sandbox)
-    transport.lost = 2
-    library = stripe.StripeClient("sk_test_x", http_client=transport, max_network_retries=0)
-    use_client(StripeClient(library, livemode=False, sandbox=shared.sandbox))
-    async with database.transaction() as session:
-        command = await ask(session, alice.organization_id, email="a@luneo.test")
-    outcomes = [await execute(database, command.organization_id, command.id) for _ in range(3)]
+    """Whether Stripe had done it or not; the library tries three times itself where there was no answer."""
+    with own_registrations():
+        register()
+        async with database.transaction() as session:
+            command = await ask(session, alice.organization_id, email="a@luneo.test")
+        await stripe_sandbox.plan_fault(fault, times=times, method="POST", path="/v1/customers")
+        outcomes = [await execute(database, command.organization_id, command.id) for _ in range(3)]
     assert [row.status for row in outcomes if row] == ["sent", "sent", "succeeded"]
-    assert len(await every(shared, "customers.list")) == 1
+    assert len(await every(stripe_sandbox.client, "customers.list")) == 1

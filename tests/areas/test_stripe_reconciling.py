@@ -281,3 +281,40 @@ async def test_refund_when_it_differs(alice: Persona) -> None:
         for item in made:
             hint = hint_of(str(item.repair), item.stripe_id, item.expected)
             assert hint == {"id": "re_1", "object": "refund", "payment_intent": "pi_1"}
+
+
+@pytest.mark.usefixtures("alone")
+async def test_subscription_when_no_event_of_it_came(
+    database: Database, db: SystemSession, stripe_sandbox: StripeSandbox, alice: Persona
+) -> None:
+    owner = {"organization_id": str(alice.organization_id)}
+    customers = [await stripe_sandbox.call("customers.create", metadata=found) for found in (owner, {})]
+    product = await stripe_sandbox.call("products.create", name="Pro")
+    price = await stripe_sandbox.call(
+        "prices.create",
+        product=product["id"],
+        currency="eur",
+        unit_amount=2900,
+        recurring={"interval": "month"},
+    )
+    await bind(db, customers[0]["id"], "customer", alice.organization_id)
+    await db.commit()
+    subscriptions = []
+    for customer in customers:
+        method = await stripe_sandbox.call("payment_methods.attach", "pm_card_visa", customer=customer["id"])
+        subscriptions.append(
+            await stripe_sandbox.call(
+                "subscriptions.create",
+                customer=customer["id"],
+                items=[{"price": price["id"]}],
+                default_payment_method=method["id"],
+            )
+        )
+    with clock.travel(LATER):
+        await reconcile(database)
+    found = {row.stripe_id: row for row in await differences(db) if row.kind != "missing_event"}
+    ours = subscriptions[0]
+    assert set(found) == {ours["id"], ours["latest_invoice"]}
+    assert {row.kind for row in found.values()} == {"status_drift"}
+    assert found[ours["id"]].expected == {"status": "active"}
+    assert found[ours["latest_invoice"]].repair == "invoice.paid"

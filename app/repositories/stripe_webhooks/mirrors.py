@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, null, select
 
-from app.core.database import SystemSession
+from app.core.database import ScopedSession
 from app.models.billing.accounting import Invoice, RevenueEntry
 from app.models.billing.subscriptions import LIVE, Subscription
 from app.models.orders import Order, OrderPayment, Refund
@@ -30,7 +30,7 @@ class Mirror(NamedTuple):
 class MirrorRepository:
     """Reads for all organisations, since what is compared is the account at Stripe as a whole."""
 
-    def __init__(self, session: SystemSession) -> None:
+    def __init__(self, session: ScopedSession) -> None:
         self.session = session
 
     async def subscriptions(self, stripe_ids: Sequence[str]) -> Mapping[str, Mirror]:

@@ -152,5 +152,5 @@ async def queue_command(
             created_at=now,
         )
     )
-    await commands.wake(organization_id, row.id, at=now + delay if delay else None)
+    await commands.wake(organization_id, row.id, at=now + delay if delay else None, once=True)
     return StripeCommandRow.of(row)

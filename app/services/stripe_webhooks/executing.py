@@ -76,6 +76,7 @@ async def tried_in_three_steps(
     assert principal is not None  # noqa: S101 - an OwnerSession of a route has one
     require_stripe()
     await session.rollback()
+    session.info.pop("now", None)  # What it does afterwards happens in another transaction, at another time.
     async with database.acting(principal, request_id=session.info.get("request_id")) as own:
         command = await _prepared(own, principal, request, prepare)
     if command.status in OPEN:
