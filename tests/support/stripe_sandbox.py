@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from httpx import AsyncClient, Response
 
 from app.clients.stripe import StripeClient, sandbox_client, use_client
 from app.clients.stripe.sandbox.controls import run_control
+from app.clients.stripe.sandbox.deliveries import Delivery, prepare
 from app.clients.stripe.sandbox.sandbox import Sandbox
 from app.clients.stripe.sandbox.state import Object, State, shown
 from app.clients.stripe.sandbox.store import MemoryStore
@@ -71,17 +73,26 @@ class StripeSandbox:
             events.reverse()
         elif order == "shuffled":
             random.Random(len(events)).shuffle(events)
-        answers = [await self.send(client, event, path=path) for event in events for _ in range(times)]
-        await self.mark_delivered([event["id"] for event in events])
+        answers: list[Response] = []
+        for event in events:
+            # Faults of deliveries that were planned take place here, too.
+            prepared = await self.sandbox.change(partial(_deliveries, event_id=event["id"], times=times))
+            answers += [await self._post(client, item.body, item.signature, path) for item in prepared]
         return answers
 
     async def send(self, client: AsyncClient, event: Object, *, path: str = WEBHOOK) -> Response:
         """Send one event, which may have been changed, with a good signature."""
         body = json.dumps(event).encode()
         signature = sign(body, await self.sandbox.webhook_secret(), int(clock.now().timestamp()))
-        return await client.post(
-            path, content=body, headers={HEADER: signature, "Content-Type": "application/json"}
-        )
+        return await self._post(client, body, signature, path)
+
+    async def _post(self, client: AsyncClient, body: bytes, signature: str, path: str) -> Response:
+        headers = {HEADER: signature, "Content-Type": "application/json"}
+        return await client.post(path, content=body, headers=headers)
+
+    async def mark_delivered(self, ids: Sequence[str]) -> None:
+        """Let these events count as delivered."""
+        await self.sandbox.change(partial(_mark, ids=ids))
 
     async def plan_fault(self, fault: str, *, times: int = 1, seconds: int = 0, **match: str) -> None:
         """Let the next requests by `method` and `path`, or the next deliveries of a `type`, go wrong."""
@@ -93,14 +104,18 @@ class StripeSandbox:
         assert status == 200, answer
         return answer
 
-    async def mark_delivered(self, ids: Sequence[str]) -> None:
-        """Let these events count as delivered."""
 
-        def mark(state: State) -> None:
-            for identifier in ids:
-                state.objects[identifier]["_delivery"]["done"] = True
+def _mark(state: State, ids: Sequence[str]) -> None:
+    for identifier in ids:
+        state.objects[identifier]["_delivery"]["done"] = True
 
-        await self.sandbox.change(mark)
+
+def _deliveries(state: State, event_id: str, times: int) -> list[Delivery]:
+    """What is sent for one event, which counts as delivered unless a fault holds it back."""
+    event = state.objects[event_id]
+    found = [delivery for _ in range(times) for delivery in prepare(state, [event])]
+    event["_delivery"]["done"] = event["_delivery"]["done"] or bool(found)
+    return found
 
 
 @pytest.fixture
