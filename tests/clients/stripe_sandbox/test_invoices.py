@@ -50,6 +50,15 @@ async def test_paying_when_another_method_is_named(stripe_sandbox: StripeSandbox
     assert [item["invoice"] for item in found["data"]] == [invoice]
 
 
+async def test_paying_when_the_payer_is_challenged(stripe_sandbox: StripeSandbox) -> None:
+    _, invoice = await an_open_invoice(stripe_sandbox)
+    with pytest.raises(StripeDeclined) as refusal:
+        await stripe_sandbox.call("invoices.pay", invoice, payment_method="pm_card_authenticationRequired")
+    assert refusal.value.code == "invoice_payment_intent_requires_action"
+    assert refusal.value.object
+    assert refusal.value.object["status"] == "requires_action"
+
+
 async def test_paying_when_it_was_paid_elsewhere(stripe_sandbox: StripeSandbox) -> None:
     subscription, invoice = await an_open_invoice(stripe_sandbox)
     paid = await stripe_sandbox.call("invoices.pay", invoice, paid_out_of_band=True)
@@ -272,3 +281,30 @@ async def test_credit_note_when_its_lines_are_not_possible(
     subscription = await subscribe(stripe_sandbox)
     with pytest.raises(StripeRefused):
         await stripe_sandbox.call("credit_notes.create", invoice=subscription["latest_invoice"], lines=lines)
+
+
+async def test_promotion_code_when_it_is_for_new_customers(stripe_sandbox: StripeSandbox) -> None:
+    coupon = await stripe_sandbox.call("coupons.create", percent_off=10, duration="once")
+    code = await stripe_sandbox.call(
+        "promotion_codes.create",
+        promotion={"type": "coupon", "coupon": coupon["id"]},
+        restrictions={"first_time_transaction": True},
+        max_redemptions=1,
+    )
+    known = await subscribe(stripe_sandbox)
+    discounts = [{"promotion_code": code["id"]}]
+    with pytest.raises(StripeRefused, match="prior transactions"):
+        await subscribe(stripe_sandbox, customer=known["customer"], discounts=discounts)
+    await subscribe(stripe_sandbox, discounts=discounts)
+    assert (await stripe_sandbox.call("promotion_codes.retrieve", code["id"]))["active"] is False
+
+
+async def test_coupon_when_it_is_deleted(stripe_sandbox: StripeSandbox) -> None:
+    coupon = await stripe_sandbox.call("coupons.create", id="SPRING", percent_off=10, duration="forever")
+    subscription = await subscribe(stripe_sandbox, discounts=[{"coupon": coupon["id"]}])
+    await stripe_sandbox.call("coupons.delete", "SPRING")
+    with pytest.raises(StripeMissing):
+        await subscribe(stripe_sandbox, discounts=[{"coupon": "SPRING"}])
+    await pass_time(stripe_sandbox, "P1M")
+    totals = [invoice["total"] for invoice in await invoices_of(stripe_sandbox, subscription)]
+    assert totals == [PREMIUM * 9 // 10] * 2

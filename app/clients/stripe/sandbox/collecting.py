@@ -6,7 +6,7 @@ from app.clients.stripe.sandbox.errors import SandboxError, invalid
 from app.clients.stripe.sandbox.invoice_objects import balanced, intent_of, new_payment, payment_of
 from app.clients.stripe.sandbox.paying import attempt, cancel_intent, when_settled
 from app.clients.stripe.sandbox.payment_intents import OPEN, new_intent
-from app.clients.stripe.sandbox.state import DAY, Object, State
+from app.clients.stripe.sandbox.state import DAY, Object, State, shown
 
 RETRY_AFTER = (3 * DAY, 5 * DAY, 7 * DAY)
 """How long after each refused attempt the next one follows."""
@@ -100,6 +100,7 @@ def collect(
             "Payment for this invoice requires additional user action before it can be completed.",
             keep=True,
             code="invoice_payment_intent_requires_action",
+            payment_intent=shown(intent),
         )
     if intent["status"] == "processing":
         _tell(ACCEPTED, state, invoice)

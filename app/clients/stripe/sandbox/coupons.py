@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from app.clients.stripe.sandbox.clock import add_months
 from app.clients.stripe.sandbox.errors import invalid, required
 from app.clients.stripe.sandbox.forms import Params
+from app.clients.stripe.sandbox.played import only
 from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.routing import route
 from app.clients.stripe.sandbox.state import Object, State, new_id
@@ -68,8 +69,8 @@ def _percentage(text: str) -> float:
 def delete_coupon(state: State, _: Params, identifier: str) -> Object:
     """Let nobody redeem a coupon any more; discounts that exist stay."""
     coupon = state.get("coupon", identifier)
-    coupon.update(valid=False, _closed=True)
     state.emit("coupon.deleted", coupon)
+    coupon.update(valid=False, deleted=True)
     return {"id": identifier, "object": "coupon", "deleted": True}
 
 
@@ -86,6 +87,7 @@ def create_promotion_code(state: State, params: Params) -> Object:
     if customer:
         state.get("customer", customer, "customer")
     restrictions = params.hash("restrictions")
+    only(restrictions, "first_time_transaction")
     made = state.create(
         "promotion_code",
         "promo",
@@ -98,8 +100,8 @@ def create_promotion_code(state: State, params: Params) -> Object:
         promotion={"coupon": coupon["id"], "type": "coupon"},
         restrictions={
             "first_time_transaction": restrictions.boolean("first_time_transaction"),
-            "minimum_amount": restrictions.integer("minimum_amount"),
-            "minimum_amount_currency": restrictions.text("minimum_amount_currency"),
+            "minimum_amount": None,
+            "minimum_amount_currency": None,
         },
         times_redeemed=0,
     )
@@ -145,6 +147,8 @@ def redeem(
             raise invalid(f"This {item['object'].replace('_', ' ')} cannot be redeemed.", param="discounts")
     if promotion_code is not None and promotion_code["customer"] not in (None, customer):
         raise invalid("This promotion code cannot be redeemed by this customer.", param="discounts")
+    if promotion_code is not None and promotion_code["restrictions"]["first_time_transaction"]:
+        _refuse_known(state, customer)
     discount = state.create(
         "discount",
         "di",
@@ -166,7 +170,22 @@ def redeem(
         if item is not None:
             item["times_redeemed"] += 1
     coupon["valid"] = _is_usable(state, coupon)
+    if promotion_code is not None:
+        promotion_code["active"] = coupon["valid"] and _is_usable(state, promotion_code)
     return discount
+
+
+def _refuse_known(state: State, customer: str | None) -> None:
+    """Refuse a customer who has paid before."""
+    paid = state.all(
+        "payment_intent",
+        where=lambda item: item["customer"] == customer and item["status"] == "succeeded",
+    )
+    if customer is not None and any(paid):
+        raise invalid(
+            "This promotion code cannot be redeemed because the associated customer has prior transactions.",
+            param="discounts",
+        )
 
 
 def _is_usable(state: State, item: Object) -> bool:
@@ -175,7 +194,6 @@ def _is_usable(state: State, item: Object) -> bool:
     most = item["max_redemptions"]
     return (
         item.get("active", True)
-        and not item.get("_closed")
         and (until is None or state.now < until)
         and (most is None or item["times_redeemed"] < most)
     )
