@@ -98,6 +98,7 @@ async def test_year_when_a_card_fails_in_it(
         assert subscription.status == "past_due"
         assert subscription.past_due_since is not None
         past_due_since = subscription.past_due_since
+        await handle_events(database)
         in_grace = await given(database, alice)
         assert (in_grace.access, in_grace.plan, in_grace.limits["products"]) == ("grace", "premium", 500)
     after_grace = past_due_since + timedelta(days=7, hours=1) - datetime.now(UTC)
@@ -133,7 +134,7 @@ async def test_year_when_a_card_fails_in_it(
     mails = await shop.client.get("/sandbox/mail.json", params={"to": alice.email})
     templates = [item["template"] for item in mails.json()["items"]]
     assert templates.count("billing_recovered") == 1
-    assert templates.count("billing_payment_failed") >= 1
+    assert templates.count("billing_payment_failed") == 1
 
 
 async def upgrade(shop: Shop) -> None:

@@ -5,10 +5,19 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import select
+
 from app.core import clock
 from app.core.database import SystemSession
 from app.core.ids import uuid7
-from app.models.billing import Invoice, PlanGrant, RevenueEntry
+from app.models.billing import (
+    BillingCheckout,
+    Invoice,
+    PaymentMethod,
+    PlanGrant,
+    PlanPrice,
+    RevenueEntry,
+)
 from tests.factories.products import Owner
 
 
@@ -52,6 +61,38 @@ async def make_entry(db: SystemSession, *, owner: Owner, **columns: Any) -> Reve
     db.add(entry)
     await db.commit()
     return entry
+
+
+async def make_payment_method(db: SystemSession, *, owner: Owner) -> PaymentMethod:
+    """A card of an organisation, which is not its default."""
+    method = PaymentMethod(
+        organization_id=owner.organization_id,
+        id=uuid7(),
+        type="card",
+        stripe_payment_method_id=f"pm_sbx_{uuid7().hex}",
+        last4="4242",
+        brand="visa",
+        expiry_month=4,
+        expiry_year=2030,
+    )
+    db.add(method)
+    await db.commit()
+    return method
+
+
+async def make_checkout(db: SystemSession, *, owner: Owner) -> BillingCheckout:
+    """A page of checkout whose time is over."""
+    price = (await db.scalars(select(PlanPrice).order_by(PlanPrice.lookup_key).limit(1))).one()
+    checkout = BillingCheckout(
+        organization_id=owner.organization_id,
+        id=uuid7(),
+        price_id=price.id,
+        status="expired",
+        stripe_session_id=f"cs_test_sbx{uuid7().hex}",
+    )
+    db.add(checkout)
+    await db.commit()
+    return checkout
 
 
 async def grant_plan(db: SystemSession, organization_id: UUID, plan: str) -> PlanGrant:

@@ -10,7 +10,7 @@ from app.models.team import Invitation, Organization
 from app.repositories.team.invitations import InvitationRepository
 from tests.factories.accounts import make_member, make_session
 from tests.factories.audit import make_export
-from tests.factories.billing import make_invoice
+from tests.factories.billing import grant_plan, make_checkout, make_invoice, make_payment_method
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -38,6 +38,22 @@ async def _command(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 async def _difference(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_difference(db, organization_id=owner.organization_id)
+
+
+async def _checkout(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id=(await make_checkout(db, owner=owner)).stripe_session_id)
+
+
+async def _grant(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await grant_plan(db, owner.organization_id, "premium")
+
+
+async def _payment_method(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_payment_method(db, owner=owner)
+
+
+async def _plan(_db: SystemSession, _owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id="premium")
 
 
 async def _discount(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -113,12 +129,14 @@ async def _export(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "api_key_id": _api_key,
+    "checkout_session_id": _checkout,
     "command_id": _command,
     "difference_id": _difference,
     "discount_id": _discount,
     "entry_id": _entry,
     "event_id": _event,
     "export_id": _export,
+    "grant_id": _grant,
     "identity_id": _identity,
     "invitation_id": _invitation,
     "invoice_id": _invoice,
@@ -126,6 +144,8 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "order_id": _order,
     "organization_id": _organization,
     "payment_id": _payment,
+    "payment_method_id": _payment_method,
+    "plan_code": _plan,
     "product_id": _product,
     "refund_id": _refund,
     "role_id": _role,

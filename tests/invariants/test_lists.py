@@ -20,8 +20,8 @@ from app.models.team import Organization
 from app.services.audit.checkpoints import sign_head
 from tests.factories.accounts import access_token_of, make_member, make_organization, make_session
 from tests.factories.audit import make_export
+from tests.factories.billing import grant_plan, make_invoice, make_payment_method
 from tests.factories.billing import make_entry as make_revenue_entry
-from tests.factories.billing import make_invoice
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -63,6 +63,14 @@ async def _taxes(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any
 
 async def _shipping(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_shipping_rate(db, owner=owner)
+
+
+async def _grants(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await grant_plan(db, owner.organization_id, "premium")
+
+
+async def _payment_methods(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_payment_method(db, owner=owner)
 
 
 async def _orders(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
@@ -171,7 +179,9 @@ MAKERS: dict[str, Maker] = {
     "GET /api/audit-logs/catalog": _audit_actions,
     "GET /api/audit-logs/checkpoints": _checkpoints,
     "GET /api/audit-logs/exports": _audit_exports,
+    "GET /api/billing/grants": _grants,
     "GET /api/billing/invoices": _invoices,
+    "GET /api/billing/payment-methods": _payment_methods,
     "GET /api/billing/reconciliation": _differences,
     "GET /api/billing/revenue/entries": _revenue,
     "GET /api/billing/stripe-commands": _stripe_commands,
@@ -202,6 +212,7 @@ MAKERS: dict[str, Maker] = {
 """How one more row of a list is made; one entry per list route."""
 
 WHOLE = {
+    "GET /api/billing/plans": "One item per plan of the price list.",
     "GET /api/billing/usage": "One item per limit of a plan.",
     "GET /api/integrations/api-keys/scopes": "One item per permission of the registry.",
     "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",

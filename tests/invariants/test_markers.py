@@ -23,6 +23,7 @@ PUBLIC = {
     "GET /": READERS,
     "GET /api/audit-logs/keys": "whoever holds a checkpoint may prove it",
     "GET /api/auth/callback": RETURNING,
+    "GET /api/billing/plans": "price list",
     "GET /api/auth/confirm": MAIL_HOLDER,
     "GET /api/auth/oauth/{provider}/callback": RETURNING,
     "GET /api/auth/oauth/{provider}/start": ANYBODY,

@@ -1,10 +1,10 @@
 """The routes of who pays."""
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from app.core.errors import problems
 from app.core.requests import StrictRoute
-from app.routers.billing.markers import READS, Reader, Writer, no_raw_payment_data
+from app.routers.billing.markers import READS, NoRaw, Reader, Writer
 from app.schemas.billing.payment_methods import BillingDetailsRead, BillingDetailsUpdate
 from app.services.billing.paying.details import Details
 
@@ -22,16 +22,16 @@ async def get_billing_details(_: Reader, details: Details) -> BillingDetailsRead
 
 @router.patch(
     "/details",
-    dependencies=[*READS, Depends(no_raw_payment_data)],
+    dependencies=READS,
     responses=problems({422: ["tax_id_incomplete", "raw_payment_data_refused"]}),
 )
 @router.put(
     "/details",
-    dependencies=[*READS, Depends(no_raw_payment_data)],
+    dependencies=READS,
     responses=problems({422: ["tax_id_incomplete", "raw_payment_data_refused"]}),
 )
 async def update_billing_details(
-    _: Writer, details: Details, body: BillingDetailsUpdate
+    _: Writer, _raw: NoRaw, details: Details, body: BillingDetailsUpdate
 ) -> BillingDetailsRead:
     """Change who pays.
 

@@ -34,5 +34,8 @@ async def no_raw_payment_data(request: Request) -> None:
 
 
 READS = [Depends(limited("billing_read", by="principal"))]
-CHANGES = [Depends(limited("billing_change", by="principal")), Depends(no_raw_payment_data)]
-METHODS = [Depends(limited("payment_methods", by="principal")), Depends(no_raw_payment_data)]
+CHANGES = [Depends(limited("billing_change", by="principal"))]
+METHODS = [Depends(limited("payment_methods", by="principal"))]
+
+NoRaw = Annotated[None, Depends(no_raw_payment_data)]
+"""The second parameter of every route with a body: the marker comes first, the body's own rules later."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.core.errors import problems
 from app.core.paging import Page, PageQuery
 from app.core.requests import StrictRoute
-from app.routers.billing.markers import METHODS, PROVIDER, READS, Reader, Writer
+from app.routers.billing.markers import METHODS, PROVIDER, READS, NoRaw, Reader, Writer
 from app.schemas.base import PathId
 from app.schemas.billing.payment_methods import (
     PaymentMethodCreate,
@@ -52,6 +52,7 @@ async def list_payment_methods(
 )
 async def create_payment_method(
     _: Writer,
+    _raw: NoRaw,
     methods: PaymentMethods,
     request: Request,
     response: Response,
@@ -85,7 +86,7 @@ async def delete_payment_method_alias(
 @router.patch("/{payment_method_id}", dependencies=METHODS, responses=CHOOSING)
 @router.put("/{payment_method_id}", dependencies=METHODS, responses=CHOOSING)
 async def update_payment_method(
-    _: Writer, methods: PaymentMethods, payment_method_id: PathId, body: PaymentMethodUpdate
+    _: Writer, _raw: NoRaw, methods: PaymentMethods, payment_method_id: PathId, body: PaymentMethodUpdate
 ) -> PaymentMethodRead:
     """Make a way to pay the default.
 

@@ -7,10 +7,9 @@ from fastapi import APIRouter, Depends, Path, Response
 from app.core.access import public
 from app.core.errors import problems
 from app.core.limits import limited
-from app.core.paging import Page
 from app.core.requests import StrictRoute
 from app.routers.billing.markers import STAFF_ONLY, Staff
-from app.schemas.billing.plans import PlanRead, PlanUpdate
+from app.schemas.billing.plans import PlanList, PlanRead, PlanUpdate
 from app.services.billing.paying.plans import PlansDesk, Prices
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/billing", tags=["billing"])
@@ -20,7 +19,7 @@ Code = Annotated[str, Path(max_length=40, description="`code` of the plan.")]
 
 
 @router.get("/plans", dependencies=[Depends(limited("billing_plans", by="address"))])
-async def list_plans(_: Visitor, prices: Prices, response: Response) -> Page[PlanRead]:
+async def list_plans(_: Visitor, prices: Prices, response: Response) -> PlanList:
     """List the plans.
 
     Every plan that is for everybody, lowest first, on one page; what costs nothing has no price. The answer

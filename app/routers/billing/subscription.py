@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from app.core.errors import problems
 from app.core.limits import limited
 from app.core.requests import StrictRoute
-from app.routers.billing.markers import CHANGES, PROVIDER, READS, Reader, Writer
+from app.routers.billing.markers import CHANGES, PROVIDER, READS, NoRaw, Reader, Writer
 from app.schemas.base import PathId
 from app.schemas.billing.subscription import (
     CheckoutCreate,
@@ -70,7 +70,7 @@ async def get_subscription(_: Reader, subscriptions: Subscriptions) -> Subscript
     ),
 )
 async def create_checkout(
-    _: Writer, checkouts: Checkouts, body: CheckoutCreate, request: Request, response: Response
+    _: Writer, _raw: NoRaw, checkouts: Checkouts, body: CheckoutCreate, request: Request, response: Response
 ) -> CheckoutRead:
     """Buy a plan.
 
@@ -84,15 +84,17 @@ async def create_checkout(
 
 
 @router.post(
-    "/checkout/{session_id}/sync", dependencies=CHANGES, responses=problems({409: SYNC, 503: PROVIDER})
+    "/checkout/{checkout_session_id}/sync",
+    dependencies=CHANGES,
+    responses=problems({409: SYNC, 503: PROVIDER}),
 )
-async def sync_checkout(_: Writer, checkouts: Checkouts, session_id: SessionId) -> SubscriptionRead:
+async def sync_checkout(_: Writer, checkouts: Checkouts, checkout_session_id: SessionId) -> SubscriptionRead:
     """Ask what became of a checkout.
 
     For the page that the payer comes back to: what the payment provider would tell in a moment is fetched
     now, and applied in the same way.
     """
-    return await checkouts.sync(session_id)
+    return await checkouts.sync(checkout_session_id)
 
 
 @router.post(
@@ -100,7 +102,9 @@ async def sync_checkout(_: Writer, checkouts: Checkouts, session_id: SessionId) 
     dependencies=CHANGES,
     responses=problems({402: ["subscription_inactive"], 409: [*JUDGED, *SYNC], 422: RAW, 503: SELLABLE}),
 )
-async def preview_subscription_change(_: Writer, previews: Previews, body: PreviewCreate) -> PreviewRead:
+async def preview_subscription_change(
+    _: Writer, _raw: NoRaw, previews: Previews, body: PreviewCreate
+) -> PreviewRead:
     """See what a change of plan would cost.
 
     A plan of higher rank, or a year in place of a month, begins now and is paid now: exactly
@@ -113,7 +117,7 @@ async def preview_subscription_change(_: Writer, previews: Previews, body: Previ
 @router.patch("/subscription", dependencies=CHANGES, responses=CHANGE)
 @router.put("/subscription", dependencies=CHANGES, responses=CHANGE)
 async def change_subscription(
-    _: Writer, changes: Changes, body: SubscriptionChange, request: Request
+    _: Writer, _raw: NoRaw, changes: Changes, body: SubscriptionChange, request: Request
 ) -> SubscriptionRead:
     """Change the plan.
 
@@ -143,7 +147,7 @@ async def delete_pending_change(_: Writer, changes: Changes, request: Request) -
     responses=problems({409: ["no_subscription", *SYNC], 422: RAW, 503: PROVIDER}),
 )
 async def cancel_subscription(
-    _: Writer, cancels: Cancels, request: Request, body: SubscriptionCancel | None = None
+    _: Writer, _raw: NoRaw, cancels: Cancels, request: Request, body: SubscriptionCancel | None = None
 ) -> SubscriptionRead:
     """End the subscription.
 
@@ -192,7 +196,7 @@ async def resume_subscription(_: Writer, cancels: Cancels, request: Request) -> 
     ),
 )
 async def create_portal_session(
-    _: Writer, portals: Portals, body: PortalCreate, request: Request, response: Response
+    _: Writer, _raw: NoRaw, portals: Portals, body: PortalCreate, request: Request, response: Response
 ) -> HostedPage:
     """Open the payment provider's own page.
 

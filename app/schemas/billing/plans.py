@@ -38,6 +38,14 @@ class PlanRead(Output):
     prices: list[PriceRead]
 
 
+class PlanList(Output):
+    """The price list, on one page."""
+
+    items: list[PlanRead]
+    next_cursor: None = Field(None, description="Always null: there is one page.")
+    total: int
+
+
 class PriceInput(Input):
     """A price that is asked from now on."""
 

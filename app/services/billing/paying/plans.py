@@ -9,10 +9,9 @@ from app.core.access import CurrentPrincipal
 from app.core.database import Unscoped
 from app.core.errors import Conflict, FieldError, Invalid, NotFound
 from app.core.ids import uuid7
-from app.core.paging import Page
 from app.models.billing import Plan, PlanPrice
 from app.repositories.billing.plans import FREE, PlanRepository, PriceRepository
-from app.schemas.billing.plans import PlanRead, PlanUpdate, PriceInput, PriceRead
+from app.schemas.billing.plans import PlanList, PlanRead, PlanUpdate, PriceInput, PriceRead
 
 logger = structlog.get_logger(__name__)
 
@@ -86,12 +85,12 @@ class PriceList:
         self.plans = PlanRepository(session)
         self.prices = PriceRepository(session)
 
-    async def list(self) -> Page[PlanRead]:
+    async def list(self) -> PlanList:
         """Every public plan, lowest first, on one page."""
         plans = await self.plans.public()
         prices = await self.prices.active([plan.code for plan in plans])
         items = [_read(plan, [price for price in prices if price.plan_code == plan.code]) for plan in plans]
-        return Page[PlanRead](items=items, next_cursor=None, total=len(items))
+        return PlanList(items=items, next_cursor=None, total=len(items))
 
 
 def _read(plan: Plan, prices: list[PlanPrice]) -> PlanRead:
