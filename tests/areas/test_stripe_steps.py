@@ -88,7 +88,9 @@ async def test_steps_when_all_goes_well(
     assert timedelta(seconds=20) < left <= IN_REQUEST
 
 
-async def test_steps_when_the_session_is_open(database: Database, alice: Persona, calls: Customer) -> None:
+async def test_steps_when_the_session_is_open(
+    database: Database, alice: Persona, calls: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the request had begun is given up before Stripe is called, and it goes on afterwards."""
     held: list[bool] = []
     async with session_of(database, alice) as session:
@@ -99,7 +101,7 @@ async def test_steps_when_the_session_is_open(database: Database, alice: Persona
             held.append(session.in_transaction())
             return await create(*arguments)
 
-        calls.call = call  # type: ignore[method-assign]  # it goes with the test
+        monkeypatch.setattr(calls, "call", call)
         command = await in_three_steps(session, database, request_with(), prepare)
         found = await session.get_one(StripeCommand, (alice.organization_id, command.id))
         assert found.status == "succeeded"
@@ -126,15 +128,15 @@ async def test_steps_when_the_process_dies_before_its_answer(
 
 
 async def test_steps_when_the_process_dies_while_it_calls(
-    database: Database, db: SystemSession, alice: Persona, calls: Customer
+    database: Database, db: SystemSession, alice: Persona, calls: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(*_: Any) -> dict[str, Any]:
         raise asyncio.CancelledError
 
-    create, calls.call = calls.call, die  # type: ignore[method-assign]  # it goes with the test
-    with pytest.raises(asyncio.CancelledError):
-        await run(database, alice, "key-1")
-    calls.call = create  # type: ignore[method-assign]  # as above
+    with monkeypatch.context() as patch:
+        patch.setattr(calls, "call", die)
+        with pytest.raises(asyncio.CancelledError):
+            await run(database, alice, "key-1")
     with pytest.raises(AppError) as refused:
         await run(database, alice, "key-1")
     assert (refused.value.status, refused.value.code) == (409, "idempotency_in_progress")
@@ -146,7 +148,7 @@ async def test_steps_when_the_process_dies_while_it_calls(
 
 @pytest.mark.commits
 async def test_steps_when_a_key_is_sent_twice_at_once(
-    database: Database, db: SystemSession, alice: Persona, calls: Customer
+    database: Database, db: SystemSession, alice: Persona, calls: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = calls.call
 
@@ -154,7 +156,7 @@ async def test_steps_when_a_key_is_sent_twice_at_once(
         await asyncio.sleep(0.3)
         return await create(*arguments)
 
-    calls.call = slowly  # type: ignore[method-assign]  # it goes with the test
+    monkeypatch.setattr(calls, "call", slowly)
     found = await asyncio.gather(*(run(database, alice, "key-1") for _ in range(2)), return_exceptions=True)
     assert sum(isinstance(outcome, StripeCommandRow) for outcome in found) == 1
     assert await count(db) == len(calls.calls) == 1

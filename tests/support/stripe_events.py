@@ -52,12 +52,14 @@ async def send(
 def own_registrations() -> Iterator[None]:
     """Forget at the end of the block which effects and calls were registered in it; there are no others."""
     load_areas()
-    before = {kind: list(found) for kind, found in effects._EFFECTS.items()}, dict(commands._COMMANDS)
+    kept_effects = {kind: list(found) for kind, found in effects._EFFECTS.items()}
+    kept_commands = dict(commands._COMMANDS)
     effects._EFFECTS.clear()
     commands._COMMANDS.clear()
     try:
         yield
     finally:
-        for registry, kept in zip((effects._EFFECTS, commands._COMMANDS), before, strict=True):
-            registry.clear()
-            registry.update(kept)
+        effects._EFFECTS.clear()
+        effects._EFFECTS.update(kept_effects)
+        commands._COMMANDS.clear()
+        commands._COMMANDS.update(kept_commands)
