@@ -102,6 +102,7 @@ RULES = (
             "app/core/key_access.py": "A key is judged before there is an owner, by one statement.",
             "app/core/database.py": "act_as() sets variables of the transaction.",
             "app/clients/storage/objects.py": "What it copies are objects of the store, not rows.",
+            "app/clients/stripe/sandbox/": "What is called text() there reads a form; it knows no database.",
             "app/core/events.py": "The outbox belongs to nobody; the guard refuses ORM inserts.",
             "app/core/reads.py": "It only passes on the statements of others, who stand here themselves.",
             "app/repositories/audit/chain.py": "Pruning tells the trigger that it may.",
