@@ -9,7 +9,7 @@ from app.core.file_answers import file_answer, file_success
 from app.core.limits import limited
 from app.core.paging import Page, Rows
 from app.core.requests import StrictRoute
-from app.routers.billing.markers import READS, Reader
+from app.routers.billing.markers import PROVIDER, READS, Reader
 from app.schemas.base import PathId
 from app.schemas.billing.invoices import InvoiceDetail, InvoiceQuery, InvoiceRead
 from app.services.billing.invoices import Invoices
@@ -50,12 +50,20 @@ async def get_invoice(_: Reader, invoices: Invoices, invoice_id: PathId) -> Invo
     dependencies=PRINTS,
     response_class=Response,
     responses=file_success("application/pdf")
-    | problems({404: ["not_found"], 409: ["invoice_not_final"], 416: ["range_not_satisfiable"]}),
+    | problems(
+        {
+            404: ["not_found"],
+            409: ["invoice_not_final", "provider_out_of_sync"],
+            416: ["range_not_satisfiable"],
+            503: PROVIDER,
+        }
+    ),
 )
 async def get_invoice_pdf(_: Reader, documents: Documents, invoice_id: PathId, request: Request) -> Response:
     """Download an invoice or a credit note as PDF.
 
-    It is printed once, in the language that it was issued in, and never changes.
+    Of the organisation's own documents, printed once in the language that they were issued in; of the
+    subscription's, what the payment provider printed.
     """
     document = await documents.of_document(invoice_id)
     return await file_answer(request, document.facts, document.read)

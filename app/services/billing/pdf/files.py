@@ -14,6 +14,8 @@ from uuid import UUID
 import structlog
 from fastapi import Depends
 
+from app.clients.stripe import StripeError
+from app.clients.stripe.printed import printed
 from app.core.access import CurrentPrincipal
 from app.core.database import Database, DatabaseOf, Owner
 from app.core.errors import Conflict, NotFound, Unavailable
@@ -24,6 +26,7 @@ from app.services.billing.pdf.rendering import Printed, render
 from app.services.files.buckets import DOCUMENTS, FileOwner
 from app.services.files.serving import bytes_of
 from app.services.files.storing import FileService
+from app.services.stripe_webhooks.refusals import answer_to, require_stripe
 
 MEDIA_TYPE = "application/pdf"
 UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
@@ -53,7 +56,10 @@ class InvoiceFiles:
         self.invoices = InvoiceRepository(session)
 
     async def of_document(self, invoice_id: UUID) -> DocumentFile:
-        """The PDF of a document; 404, 409 `invoice_not_final`."""
+        """The PDF of a document; of one of Stripe's, what Stripe printed.
+
+        404; 409 `invoice_not_final`, `provider_out_of_sync`; 503 when Stripe is needed and does not answer.
+        """
         invoice = await self.invoices.get(invoice_id)
         if invoice is None:
             raise NotFound()
@@ -72,13 +78,20 @@ class InvoiceFiles:
 
     async def _file(self, invoice: Invoice) -> DocumentFile:
         content = await self._kept(invoice)
-        if content is None:
-            lines = await self.invoices.lines(invoice.id)
-            printed = _printed(invoice, [{name: getattr(line, name) for name in LINE} for line in lines])
-            # Nothing is held while the CPU works.
-            content = await asyncio.to_thread(render, printed)
+        if content is None and invoice.stripe_invoice_id is not None:
+            content = await _from_stripe(invoice.stripe_invoice_id)
+            if invoice.status in ENDED:
+                await self._keep(invoice, content)
+        elif content is None:
+            content = await self._print(invoice)
             await self._keep(invoice, content)
         return DocumentFile(_facts(invoice, content), content)
+
+    async def _print(self, invoice: Invoice) -> bytes:
+        lines = await self.invoices.lines(invoice.id)
+        document = _printed(invoice, [{name: getattr(line, name) for name in LINE} for line in lines])
+        # Nothing is held while the CPU works.
+        return await asyncio.to_thread(render, document)
 
     async def _kept(self, invoice: Invoice) -> bytes | None:
         """What was printed before; None when nothing was, or when it is lost."""
@@ -117,6 +130,17 @@ async def keep(database: Database, invoice: Invoice, content: bytes, file_name: 
         elif invoice.pdf_file_id is not None:
             await files.release(session, invoice.pdf_file_id)
 
+
+async def _from_stripe(stripe_id: str) -> bytes:
+    client = require_stripe()
+    try:
+        return await printed(client, stripe_id)
+    except StripeError as error:
+        raise answer_to(error) from error
+
+
+ENDED = frozenset({"paid", "void"})
+"""Documents of Stripe's that are printed for the last time; before, what is due stands on them."""
 
 LINE = ("description", "quantity", "unit_amount", "discount_amount", "tax_rate_bps", "total_amount")
 
