@@ -214,3 +214,16 @@ async def test_renewal_when_the_price_is_yearly(stripe_sandbox: StripeSandbox) -
     assert len(await invoices_of(stripe_sandbox, subscription)) == 1
     await pass_time(stripe_sandbox, "P1M")
     assert [item["total"] for item in await invoices_of(stripe_sandbox, subscription)] == [47_000] * 2
+
+
+async def test_timers_when_much_is_put_off(stripe_sandbox: StripeSandbox) -> None:
+    subscription = await subscribe(stripe_sandbox, trial_period_days=10)
+    for days in (11, 12, 13, 30):
+        moved = subscription["trial_start"] + days * 86_400
+        await stripe_sandbox.call("subscriptions.update", subscription["id"], trial_end=moved)
+    await pass_time(stripe_sandbox, "P6M")
+    timers = await stripe_sandbox.sandbox.change(lambda state: list(state.document["timers"]))
+    assert len([entry for entry in timers if entry["id"] == subscription["id"]]) == 1
+    totals = [invoice["total"] for invoice in await invoices_of(stripe_sandbox, subscription)]
+    assert totals == [0, *[PREMIUM] * (len(totals) - 1)]
+    assert len(await event_types(stripe_sandbox, "customer.subscription.trial_will_end")) == 1

@@ -26,6 +26,10 @@ from app.clients.stripe.sandbox.trials import announce_end, end_trial
 def _step(state: State, subscription_id: str) -> None:
     """Do whatever is due for a subscription, and set the timer of what follows."""
     subscription = state.get("subscription", subscription_id)
+    due_at = subscription.get("_due_at")
+    if due_at is not None and due_at > state.now:
+        # This timer was set before something was put off; the present one is still to come.
+        return
     subscription["_due_at"] = None
     if subscription["status"] == "incomplete":
         if subscription["created"] + INCOMPLETE_SECONDS <= state.now:
