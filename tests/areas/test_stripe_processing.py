@@ -407,6 +407,23 @@ async def test_prune_when_events_are_old(
     assert len(applied.seen) == 3
 
 
+async def test_event_when_its_payload_was_removed_before_it_is_retried(
+    client: AsyncClient,
+    database: Database,
+    db: SystemSession,
+    stripe_sandbox: StripeSandbox,
+    alice: Persona,
+    applied: Applied,
+) -> None:
+    found = await customer(stripe_sandbox, alice)
+    event = await receive(client, stripe_sandbox, found)
+    (await row_of(db, event)).payload = {}
+    await db.commit()
+    await process_event(database, event["id"])
+    assert (await row_of(db, event)).status == "done"
+    assert [fetched["id"] for fetched, _ in applied.seen] == [found["id"]]
+
+
 def test_objects_when_an_invoice_names_its_subscription() -> None:
     owner = uuid4()
     details = {"subscription": {"id": "sub_1"}, "metadata": {"organization_id": str(owner)}}

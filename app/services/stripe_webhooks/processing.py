@@ -110,7 +110,8 @@ def _row_of(row: StripeEvent, fetched_at: Any) -> StripeEventRow:
         fetched_at=fetched_at,
         object_type=row.object_type,
         object_id=row.object_id,
-        hint=data["object"] if isinstance(data, dict) else {},
+        # A payload that was removed for its age leaves what the object was called.
+        hint=data["object"] if isinstance(data, dict) else {"id": row.object_id, "object": row.object_type},
         organization_id=row.organization_id,
     )
 
