@@ -10,7 +10,7 @@ from app.services.orders.applying import PaymentApplier
 from app.services.orders.checkout_state import close_checkout
 from app.services.orders.disputing import apply_dispute
 from app.services.orders.provider_refunds import RefundImporter
-from app.services.stripe_webhooks.effects import EventUnresolved, StripeEventRow, on_stripe
+from app.services.stripe_webhooks.effects import EventDead, EventUnresolved, StripeEventRow, on_stripe
 from app.services.stripe_webhooks.fetching import id_of, metadata_id
 
 NOT_AN_ORDER = "not_an_order"
@@ -26,6 +26,7 @@ async def on_session(session: SystemSession, fetched: dict[str, Any], event: Str
     """A checkout was paid, is being paid, or is over: its intent says which."""
     order_id = metadata_id(fetched, "order_id")
     if fetched["mode"] != "payment" or order_id is None:
+        _refuse_orderless(fetched)
         return NOT_AN_ORDER
     applier = PaymentApplier(session, event.owner, event.id)
     order = await applier.take(order_id)
@@ -119,6 +120,13 @@ async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: Str
         raise EventUnresolved("a payment is disputed that is not here")
     await applier.put_back(order, await apply_dispute(session, order, payment, fetched))
     return None
+
+
+def _refuse_orderless(fetched: dict[str, Any]) -> None:
+    """Raise EventDead for money that came for us without an order, so that a person looks for the buyer."""
+    is_ours = metadata_id(fetched, "organization_id") is not None
+    if fetched["mode"] == "payment" and is_ours and fetched["payment_status"] == "paid":
+        raise EventDead("payment_without_order", str(fetched["id"]))
 
 
 async def _order_of(applier: PaymentApplier, intent: dict[str, Any]) -> UUID | None:
