@@ -229,7 +229,7 @@ async def test_usage_when_renders_are_reported(
     assert viewer.status_code == 403
 
 
-async def test_quota_when_routes_are_asked_three_hundred_times(
+async def test_quota_when_each_report_comes_twice(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
     """The same as for the service, by the route: done, counted already, refused."""
