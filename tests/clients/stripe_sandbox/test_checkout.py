@@ -116,6 +116,18 @@ async def test_session_when_it_is_expired_or_over(stripe_sandbox: StripeSandbox)
         await choose(stripe_sandbox, second, "card")
 
 
+async def test_session_when_it_expires_after_a_refusal(stripe_sandbox: StripeSandbox) -> None:
+    """What nobody can pay any more is cancelled, so that it cannot be paid behind the session's back."""
+    session = await open_session(stripe_sandbox)
+    with pytest.raises(SandboxError):
+        await choose(stripe_sandbox, session, "card_declined")
+    over = await stripe_sandbox.call("checkout.sessions.expire", session["id"], expand=["payment_intent"])
+    assert (over["payment_intent"]["status"], over["payment_intent"]["cancellation_reason"]) == (
+        "canceled",
+        "expired",
+    )
+
+
 async def test_session_when_a_method_is_set_up(stripe_sandbox: StripeSandbox) -> None:
     customer = await stripe_sandbox.call("customers.create", email="a@b.example")
     session = await stripe_sandbox.call(

@@ -5,7 +5,8 @@ from app.clients.stripe.sandbox.clock import each_pass
 from app.clients.stripe.sandbox.coupons import taken_off
 from app.clients.stripe.sandbox.errors import invalid, required
 from app.clients.stripe.sandbox.forms import Params
-from app.clients.stripe.sandbox.payment_intents import check_amount
+from app.clients.stripe.sandbox.paying import cancel_intent
+from app.clients.stripe.sandbox.payment_intents import OPEN, check_amount
 from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.routing import route
 from app.clients.stripe.sandbox.state import DAY, Object, State, new_id, shown
@@ -235,6 +236,9 @@ def expire_session(state: State, _: Params, identifier: str) -> Object:
 def close_session(state: State, session: Object) -> None:
     """Let a session be over; its intent is cancelled with it."""
     session.update(status="expired", url=None)
+    intent = state.find("payment_intent", session["payment_intent"])
+    if intent is not None and intent["status"] in OPEN:
+        cancel_intent(state, intent, "expired")
     state.emit("checkout.session.expired", session)
 
 
