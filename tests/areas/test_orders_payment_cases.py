@@ -79,7 +79,7 @@ class Shop:
             .where(RevenueEntry.entry_type != "fee")
             .order_by(RevenueEntry.id)
         )
-        return [tuple(row) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
 
     async def documents(self) -> list[str]:
         rows = await self.db.execute(select(Invoice.kind).order_by(Invoice.id))

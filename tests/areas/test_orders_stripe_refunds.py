@@ -63,7 +63,7 @@ class Paid:
             .where(RevenueEntry.entry_type.like("refund%"))
             .order_by(RevenueEntry.id)
         )
-        return [tuple(row) for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
     async def notes(self) -> list[int]:
         rows = await self.db.execute(select(Invoice.amount).where(Invoice.kind == "credit_note"))
