@@ -218,7 +218,10 @@ def test_webhooks_are_the_events_that_customers_may_get(made: dict[str, Any]) ->
         envelope = item["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert envelope["properties"]["type"]["const"] == name
         data = resolve(made, envelope["properties"]["data"])
-        assert set(data.get("properties", {})) == {field.name for field in fields(events[name])}, name
+        # `from` is a word of the language, so its field has an underscore behind it.
+        assert set(data.get("properties", {})) == {
+            field.name.rstrip("_") for field in fields(events[name])
+        }, name
 
 
 def test_older_document_is_valid_openapi_3_0(made: dict[str, Any]) -> None:
