@@ -48,7 +48,9 @@ KEY = re.compile(r"[!-~]{1,255}")
 KEPT = timedelta(hours=24)
 SCOPE_KEY = "luneo.idempotency"
 
-ONE_TIME_MEMBERS = frozenset({"authorize_url", "backup_codes", "otpauth_uri", "qr_svg", "secret"})
+ONE_TIME_MEMBERS = frozenset(
+    {"authorize_url", "backup_codes", "client_secret", "otpauth_uri", "qr_svg", "secret"}
+)
 """Members of an answer that are shown once: a replay has null in their place, as for every token and key."""
 
 HARMLESS_MEMBERS = frozenset({"key_prefix"})

@@ -230,3 +230,37 @@ async def test_organisation_when_it_is_deleted(
     assert (await shop.stripe.call("customers.list"))["data"] == []
     async with database.transaction() as session:
         assert await may_purge(session, alice.organization_id) is True
+
+
+async def test_portal_when_it_is_opened(shop: Shop, alice: Persona) -> None:
+    first = await post(shop, alice, "/portal", {"return_path": "/billing"})
+    assert first.status_code == 201, first.text
+    assert first.json()["url"] == first.headers["location"]
+    body = {"return_path": "/billing", "flow": "subscription_cancel"}
+    assert (await post(shop, alice, "/portal", body)).json()["code"] == "no_subscription"
+    await shop.buy(alice)
+    assert (await post(shop, alice, "/portal", body)).status_code == 201
+    assert len((await shop.stripe.call("customers.list"))["data"]) == 1
+
+
+async def test_invoice_when_it_is_to_be_paid(shop: Shop, alice: Persona, db: SystemSession) -> None:
+    await shop.buy(alice)
+    paid = await db.scalar(select(Invoice.id))
+    assert (await post(shop, alice, f"/invoices/{paid}/pay")).json()["code"] == "invoice_not_open"
+    await use_card(shop, alice, "pm_sbx_attach_only")
+    await shop.control("clock", advance="P32D")
+    await shop.settle()
+    due = await db.scalar(select(Invoice.id).where(Invoice.status == "open"))
+    answer = await post(shop, alice, f"/invoices/{due}/pay")
+    assert (answer.status_code, "/invoices/" in answer.json()["hosted_invoice_url"]) == (200, True)
+
+
+async def test_details_when_stripe_is_told(shop: Shop, alice: Persona) -> None:
+    await shop.buy(alice)
+    body = {"name": "Atelier", "address": {"line1": "1 rue A", "region": "Bretagne", "country": "FR"}}
+    told = await shop.client.put("/api/billing/details", json=body, headers=alice.headers)
+    assert told.json()["is_synced"] is False
+    await shop.settle()
+    assert (await shop.client.get("/api/billing/details", headers=alice.headers)).json()["is_synced"] is True
+    (theirs,) = (await shop.stripe.call("customers.list"))["data"]
+    assert (theirs["name"], theirs["address"]["state"]) == ("Atelier", "Bretagne")

@@ -38,6 +38,8 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
         "revoked_at": None,
         "revoke_reason": None,
     },
+    # A purge waits for what is still alive at the payment provider.
+    "billing_customers": {"stripe_customer_id": None},
     "discount_codes": {"code": "PLANTED", "value": 100},
     "mfa_backup_codes": {"selector": "4SEL"},
     "mfa_factors": {"status": "active", "type": "totp"},
@@ -47,6 +49,7 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
     "stock_movements": {"delta_stock": 1},
     "subject_keys": {"key_sealed": b"planted"},
     "stored_files": {"storage_key": "avatars/x/planted.webp", "sha256": "0" * 64, "organization_id": None},
+    "subscriptions": {"status": "canceled"},
     "team_members": {"role": "viewer"},
 }
 """Values that one table's CHECKs ask for, by the table and the attribute."""

@@ -104,6 +104,7 @@ class InvoicePaymentFailed(InvoiceEvent):
     handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
     attempt: int
+    attempts_told_before: int
     is_last_attempt: bool
 
 

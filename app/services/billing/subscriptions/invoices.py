@@ -166,6 +166,8 @@ async def _tell(
     if row.status == "open" and row.attempt_count > attempts:
         is_last = fetched.get("next_payment_attempt") is None
         facts = asdict(invoice_event(InvoiceCreated, row))
-        told.append(InvoicePaymentFailed(**facts, attempt=row.attempt_count, is_last_attempt=is_last))
+        # Late news of several attempts is one event, which says how many it is about.
+        counts = {"attempt": row.attempt_count, "attempts_told_before": attempts}
+        told.append(InvoicePaymentFailed(**facts, **counts, is_last_attempt=is_last))
     for event in told:
         await emit(session, event, organization_id=row.organization_id)

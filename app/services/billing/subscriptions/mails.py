@@ -40,10 +40,10 @@ async def invoice_mails(
     row = await InvoiceMirrorRepository(session).get(UUID(data["invoice_id"]))
     if row is None or (row.status != "open" and event_type != InvoiceRecovered.type):
         return []
-    if event_type == InvoicePaymentFailed.type and not (
-        data["attempt"] in TOLD_ATTEMPTS or data["is_last_attempt"]
-    ):
-        return []
+    if event_type == InvoicePaymentFailed.type and not data["is_last_attempt"]:
+        attempts = range(data["attempts_told_before"] + 1, data["attempt"] + 1)
+        if TOLD_ATTEMPTS.isdisjoint(attempts):
+            return []
     facts = {
         "shop": await CustomerRepository(session).organization_name(row.organization_id),
         "invoice_number": row.invoice_number or "",
