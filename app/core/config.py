@@ -181,6 +181,7 @@ class Settings(BaseSettings):
     limit_orders_track_ip: Rule = Field("5/1m", description="Requests for an order's link, per address.")
     limit_orders_track_email: Rule = Field("10/1h", description="The same per e-mail address.")
     limit_public_read_ip: Rule = Field("120/1m", description="Reads of public pages per address.")
+    limit_consent: Rule = Field("60/1h", description="Consents given and withdrawn per person.")
     limit_events_pull: Rule = Field("120/1m", description="Reads of the event log per principal.")
     limit_stream_tickets: Rule = Field("60/1m", description="Tickets for streams per person.")
     limit_stream_open: Rule = Field("60/1m", description="Streams opened, per person or key.")

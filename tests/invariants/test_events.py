@@ -85,6 +85,8 @@ TYPES = {
     "payment_method.removed",
     "plan_grant.created",
     "plan_grant.ended",
+    "privacy.consent_given",
+    "privacy.consent_withdrawn",
     "product.created",
     "product.deleted",
     "product.out_of_stock",

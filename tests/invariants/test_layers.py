@@ -29,6 +29,7 @@ VALUES = {
     "app.schemas.base",
     "app.schemas.metadata",
     "app.schemas.product_options",
+    "app.schemas.purposes",
 }
 """What schemas are made of: bases, and kinds of values that are no area's."""
 

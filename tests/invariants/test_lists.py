@@ -28,6 +28,7 @@ from tests.factories.integrations import make_api_key_row
 from tests.factories.invitations import make_invitation
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
+from tests.factories.privacy import make_consent, make_policy
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
 from tests.factories.stripe_webhooks import make_command, make_difference, make_stripe_event
@@ -174,6 +175,14 @@ async def _differences(db: SystemSession, _owner: Persona, _ids: dict[str, Any])
     await make_difference(db)
 
 
+async def _consents(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_consent(db, owner=owner)
+
+
+async def _policies(db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_policy(db)
+
+
 MAKERS: dict[str, Maker] = {
     "GET /api/audit-logs": _audit_entries,
     "GET /api/audit-logs/catalog": _audit_actions,
@@ -197,6 +206,8 @@ MAKERS: dict[str, Maker] = {
     "GET /api/orders/{order_id}/history": _steps,
     "GET /api/orders/{order_id}/refunds": _refunds,
     "GET /api/organizations": _organizations,
+    "GET /api/privacy/consents": _consents,
+    "GET /api/privacy/policies": _policies,
     "GET /api/products": _products,
     "GET /api/products/{product_id}/stock/movements": _movements,
     "GET /api/settings/identities": _identities,
@@ -215,6 +226,7 @@ WHOLE = {
     "GET /api/billing/plans": "One item per plan of the price list.",
     "GET /api/billing/usage": "One item per limit of a plan.",
     "GET /api/integrations/api-keys/scopes": "One item per permission of the registry.",
+    "GET /api/privacy/consents/current": "One item per purpose.",
     "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",
     "GET /sandbox/idp/{provider}/user/emails": "Two addresses, on a developer's machine.",
     "GET /sandbox/mail.json": "The newest hundred, on a developer's machine.",

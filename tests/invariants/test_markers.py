@@ -34,6 +34,8 @@ PUBLIC = {
     "GET /health/live": PROBES,
     "GET /health/ready": PROBES,
     "GET /openapi.json": READERS,
+    "GET /api/privacy/policies": "everybody may read what they are asked to agree to",
+    "GET /api/privacy/policies/{name}/{version}": "everybody may read what they are asked to agree to",
     "GET /api/public/media/{file_name}": "public buckets of the store",
     "GET /api/public/orders/{token}": "signed link from the mail",
     "GET /sandbox/idp": DEVELOPER,

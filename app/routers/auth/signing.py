@@ -73,7 +73,7 @@ ScopeToEnd = Annotated[SignOutScope, Query(description="This session, all others
                 403: ["signup_closed", "invitation_email_mismatch"],
                 409: ["account_exists"],
                 410: ["token_used", "token_expired", "invitation_revoked"],
-                422: ["password_rejected"],
+                422: ["password_rejected", "policy_version_unknown"],
             }
         ),
     },

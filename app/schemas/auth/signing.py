@@ -3,10 +3,11 @@
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from app.core.mail_addresses import MailAddressText
 from app.schemas.base import Input, Line, Output, Timestamp
+from app.schemas.purposes import ConsentChoice, ConsentRequired
 
 LONGEST_PASSWORD_TEXT = 1024
 """Longer text is no password of anybody; what is too long for a new one is said by the password rules."""
@@ -58,6 +59,16 @@ class SignUp(Input):
     invitation_token: TokenText | None = Field(
         None, description="The token of an invitation to this address, which also confirms it."
     )
+    consents: list[ConsentChoice] = Field(
+        default_factory=list, max_length=4, description="What was agreed to, each purpose at most once."
+    )
+
+    @field_validator("consents")
+    @classmethod
+    def _each_purpose_once(cls, choices: list[ConsentChoice]) -> list[ConsentChoice]:
+        if len({choice.purpose for choice in choices}) < len(choices):
+            raise ValueError("a purpose stands twice")
+        return choices
 
 
 class ConfirmationSent(Output):
@@ -275,6 +286,9 @@ class Me(Output):
     session: SessionRead
     organizations: list[Membership]
     organization: ActiveOrganization | None
+    consents_required: list[ConsentRequired] = Field(
+        description="What to ask the person, with POST /api/privacy/consents; no route is blocked by it."
+    )
 
 
 class SwitchedOrganization(Output):

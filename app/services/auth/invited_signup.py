@@ -22,6 +22,7 @@ from app.services.auth.founding import found_account
 from app.services.auth.opening import open_session
 from app.services.auth.refusals import signup_closed
 from app.services.auth.signup import refuse_weak_password
+from app.services.privacy.consents import record_signup, refuse_unknown_versions
 from app.services.team.invitations.joining import (
     Held,
     granted,
@@ -47,18 +48,19 @@ class InvitedSignUpService:
 
         400 `token_invalid`; 402 `plan_limit_reached`; 403 `signup_closed`, `invitation_email_mismatch`; 409
         `account_exists` for who has an account and shall accept with it; 410 `token_used`, `token_expired`,
-        `invitation_revoked`; 422 `password_rejected`. A refusal leaves account and invitation as they were.
+        `invitation_revoked`; 422 `password_rejected`, `policy_version_unknown`. A refusal leaves account and
+        invitation as they were.
         """
         if get_settings().signups == "closed":
             raise signup_closed()
         await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         address = parse_address(body.email)
-        await self._refuse_early(token, address)
+        await self._refuse_early(body, token, address)
         refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
         hashed = await hash_password(body.password)
         return await self._write(body, token, address, hashed, clock.now())
 
-    async def _refuse_early(self, token: str, address: MailAddress) -> None:
+    async def _refuse_early(self, body: SignUp, token: str, address: MailAddress) -> None:
         """What can be refused before a password is hashed; everything is judged again under the lock."""
         async with self.database.system(autocommit=True) as session:
             reference = await locate(session, token, clock.now())
@@ -66,6 +68,7 @@ class InvitedSignUpService:
             user = await PeopleRepository(session).by_address(address.canonical)
             if user is not None:
                 _refuse_account(user)
+            await refuse_unknown_versions(session, body.consents)
 
     async def _write(
         self, body: SignUp, token: str, address: MailAddress, hashed: str, now: datetime
@@ -100,6 +103,7 @@ class InvitedSignUpService:
             user.id, full_name=body.full_name, company=body.company, locale=body.locale, now=now
         )
         await people.set_password(user.id, hashed, now)
+        await record_signup(self.session, user.id, body.consents, body.locale, now)
         return user
 
     async def _open(self, held: Held, user: User, now: datetime) -> SignInAnswer:

@@ -31,6 +31,7 @@ from app.schemas.auth import (
 from app.services.auth.external.providers import offered
 from app.services.billing.entitlements import entitlements
 from app.services.files.addresses import avatar_url
+from app.services.privacy.consents import required_of
 
 NEWEST_FIRST = "-last_activity_at"
 
@@ -82,6 +83,7 @@ class SessionService:
             session=self._read(row, organization_name),
             organizations=[_membership(membership) for membership in memberships],
             organization=await self._active(active[0]) if active else None,
+            consents_required=await required_of(self.session, self.user_id),
         )
 
     async def switch_organization(self, organization_id: UUID) -> SwitchedOrganization:

@@ -21,6 +21,7 @@ from app.services.auth.founding import PERSONAL_NAMES, give_home
 from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import EMAIL_CONFIRM, issue_for_person
 from app.services.auth.refusals import signup_closed
+from app.services.privacy.consents import record_signup, refuse_unknown_versions
 
 
 class SignUpService:
@@ -34,7 +35,8 @@ class SignUpService:
     async def sign_up(self, body: SignUp) -> ConfirmationSent:
         """Make an account that is to be confirmed by mail; the answer never says whether the address had one.
 
-        403 `signup_closed`, 422 `password_rejected`. Only the newest sign-up of an open address counts.
+        403 `signup_closed`, 422 `password_rejected`, `policy_version_unknown`. Only the newest sign-up of
+        an open address counts.
         """
         if get_settings().signups != "open":
             raise signup_closed()
@@ -44,6 +46,7 @@ class SignUpService:
         is_known = await self._is_known(address.canonical)
         is_allowed = not is_known or await self.mails.allows(address.canonical)
         is_mailed = is_known and await self.mails.allows_notice(address.canonical)
+        await self._refuse_unknown_consents(body)
         hashed = await hash_password(body.password)
         await self._write(body, address, hashed, is_allowed=is_allowed, is_mailed=is_allowed and is_mailed)
         return ConfirmationSent()
@@ -51,6 +54,10 @@ class SignUpService:
     async def _is_known(self, canonical: str) -> bool:
         async with self.database.system(autocommit=True) as session:
             return await PeopleRepository(session).by_address(canonical) is not None
+
+    async def _refuse_unknown_consents(self, body: SignUp) -> None:
+        async with self.database.system(autocommit=True) as session:
+            await refuse_unknown_versions(session, body.consents)
 
     async def _write(
         self, body: SignUp, address: MailAddress, hashed: str, *, is_allowed: bool, is_mailed: bool
@@ -95,6 +102,7 @@ class SignUpService:
             user.id, full_name=body.full_name, company=body.company, locale=body.locale, now=now
         )
         await people.set_password(user.id, hashed, now)
+        await record_signup(self.session, user.id, body.consents, body.locale, now)
         await request_confirmation(self.session, user, now, code_challenge=body.code_challenge)
 
     async def _give_home(self, user: User, body: SignUp, now: datetime) -> None:

@@ -1,0 +1,1 @@
+"""What people agree to, and what they may ask about their data."""
