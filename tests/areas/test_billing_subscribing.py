@@ -190,3 +190,11 @@ async def test_price_when_stripe_has_another(shop: Shop, alice: Persona, db: Sys
 async def test_checkout_when_it_leads_elsewhere(shop: Shop, alice: Persona, path: str) -> None:
     refused = await shop.checkout(alice, success_path=path)
     assert (refused.status_code, refused.json()["code"]) == (422, "return_path_invalid")
+
+
+async def test_price_when_it_is_changed_at_stripe(shop: Shop, alice: Persona) -> None:
+    found = await shop.stripe.call("prices.list", lookup_keys=["luneo_premium_month_eur"])
+    for is_active, status in ((False, 503), (True, 201)):
+        await shop.stripe.call("prices.update", found["data"][0]["id"], active=is_active)
+        await shop.settle()
+        assert (await shop.checkout(alice)).status_code == status

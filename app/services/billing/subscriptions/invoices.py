@@ -167,7 +167,7 @@ async def _tell(
         is_last = fetched.get("next_payment_attempt") is None
         facts = asdict(invoice_event(InvoiceCreated, row))
         # Late news of several attempts is one event, which says how many it is about.
-        counts = {"attempt": row.attempt_count, "attempts_told_before": attempts}
-        told.append(InvoicePaymentFailed(**facts, **counts, is_last_attempt=is_last))
+        facts |= {"attempt": row.attempt_count, "attempts_told_before": attempts}
+        told.append(InvoicePaymentFailed(**facts, is_last_attempt=is_last))
     for event in told:
         await emit(session, event, organization_id=row.organization_id)
