@@ -133,11 +133,13 @@ async def test_books_when_two_hundred_orders_are_paid_and_refunded_at_random(
     paid = await db.scalar(select(func.sum(OrderPayment.amount)))
     returned = await db.scalar(select(func.sum(Refund.amount)))
     by_type = select(RevenueEntry.entry_type, func.sum(RevenueEntry.amount)).group_by(RevenueEntry.entry_type)
-    sums = dict([tuple(row) for row in await db.execute(by_type)])
+    sums: dict[str, int] = {row[0]: row[1] for row in await db.execute(by_type)}
+    assert paid is not None
+    assert returned is not None
     assert sums == {"charge": paid, "refund": -returned}
     assert await db.scalar(select(func.sum(OrderPayment.amount_refunded))) == returned
     by_kind = select(Invoice.kind, func.sum(Invoice.amount)).group_by(Invoice.kind)
-    billed = dict([tuple(row) for row in await db.execute(by_kind)])
+    billed: dict[str, int] = {row[0]: row[1] for row in await db.execute(by_kind)}
     assert billed == {"order": paid, "credit_note": returned}
     await each_document_adds_up(db)
 

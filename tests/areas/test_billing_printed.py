@@ -29,7 +29,7 @@ async def test_subscription_invoice_when_it_is_downloaded(
     first = await client.get(path, headers=alice.headers)
     assert (first.status_code, first.content[:4]) == (200, b"%PDF"), first.text
     assert (await db.scalars(select(StoredFile.bucket))).all() == ["documents"]
-    await stripe_sandbox.sandbox.change(lambda state: state.objects.pop(invoice.stripe_invoice_id))
+    await stripe_sandbox.sandbox.change(lambda state: state.objects.pop(str(invoice.stripe_invoice_id)))
     assert (await client.get(path, headers=alice.headers)).content == first.content
 
 

@@ -224,7 +224,7 @@ UNLIMITED = {
     "GET /api/auth/confirm": "It leads on to the app and looks nothing up.",
     "GET /api/auth/providers": "It says what the settings say.",
     "POST /api/auth/refresh": "Its service counts by session and, for tokens that are none, by address.",
-    "POST /api/stripe/webhook": "Stripe delivers in bursts; its service bounds how many are worked on at once.",
+    "POST /api/stripe/webhook": "Stripe delivers in bursts; its service bounds how many run at once.",
     "POST /api/webhooks/stripe": "The same.",
 }
 """Open routes under /api whose service counts requests itself, or that cost nothing."""
