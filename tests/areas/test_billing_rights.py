@@ -17,6 +17,9 @@ from tests.support.billing import PATHS
 from tests.support.personas import Persona, make_colleague
 from tests.support.stripe_sandbox import StripeSandbox
 
+NOTHING = "0198c0de-0000-7000-8000-000000000001"
+"""The id of nothing, alike in every process that collects these tests."""
+
 CHECKOUT = {"plan": "premium", "interval": "month", **PATHS}
 WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/checkout", CHECKOUT),
@@ -29,10 +32,10 @@ WRITES: list[tuple[str, str, Any]] = [
     ("POST", "/subscription/cancel", None),
     ("POST", "/subscription/resume", None),
     ("POST", "/portal", {"return_path": "/billing"}),
-    ("POST", f"/invoices/{uuid7()}/pay", None),
+    ("POST", f"/invoices/{NOTHING}/pay", None),
     ("POST", "/payment-methods", None),
-    ("PATCH", f"/payment-methods/{uuid7()}", {"is_default": True}),
-    ("DELETE", f"/payment-methods/{uuid7()}", None),
+    ("PATCH", f"/payment-methods/{NOTHING}", {"is_default": True}),
+    ("DELETE", f"/payment-methods/{NOTHING}", None),
 ]
 """Every route that needs the payment provider."""
 
