@@ -11,8 +11,8 @@ LOCK := requirements-dev.lock
 LOCK_HASH := $(shell cksum $(LOCK) | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(LOCK_HASH)
 
-# Two workers fit the smallest machine that runs the suite; WORKERS=auto takes every core.
-WORKERS ?= 2
+# Three workers keep two cores busy, since some tests wait for processes; WORKERS=auto takes every core.
+WORKERS ?= 3
 ARGS ?=
 
 .PHONY: help

@@ -61,13 +61,16 @@ async def get_subscription(_: Reader, subscriptions: Subscriptions) -> Subscript
     "/checkout",
     status_code=201,
     dependencies=CHANGES,
-    responses=problems(
-        {
-            409: ["subscription_exists", "checkout_in_progress", "plan_not_for_sale", *SYNC],
-            422: ["return_path_invalid", *RAW],
-            503: SELLABLE,
-        }
-    ),
+    responses={
+        200: {"model": CheckoutRead, "description": "The page that is open already."},
+        **problems(
+            {
+                409: ["subscription_exists", "checkout_in_progress", "plan_not_for_sale", *SYNC],
+                422: ["return_path_invalid", *RAW],
+                503: SELLABLE,
+            }
+        ),
+    },
 )
 async def create_checkout(
     _: Writer, _raw: NoRaw, checkouts: Checkouts, body: CheckoutCreate, request: Request, response: Response

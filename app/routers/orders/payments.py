@@ -42,7 +42,15 @@ CHECKOUT_PROBLEMS = problems(
 )
 
 
-@router.post("/{order_id}/checkout", status_code=201, dependencies=WRITES, responses=CHECKOUT_PROBLEMS)
+@router.post(
+    "/{order_id}/checkout",
+    status_code=201,
+    dependencies=WRITES,
+    responses={
+        200: {"model": CheckoutOpen, "description": "The page that is open already."},
+        **CHECKOUT_PROBLEMS,
+    },
+)
 async def create_order_checkout(
     _: Writer, checkouts: Checkouts, order_id: OrderReference, body: CheckoutPaths, response: Response
 ) -> CheckoutOpen:
