@@ -23,8 +23,11 @@ from app.core.runtime import running_database
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-GRACE_SECONDS = 4
-"""How long requests that are being answered may take after a signal to stop, once the streams have ended."""
+GRACE_SECONDS = 10
+"""How long requests that are being answered may take after a signal to stop, once the streams have ended.
+
+Some of them wait for the payment provider, which is given as long for a call.
+"""
 
 VANISHED_PEERS = {
     "TCP_KEEPIDLE": 15,

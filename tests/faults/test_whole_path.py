@@ -102,5 +102,6 @@ async def test_service_when_it_is_asked_to_stop(installation: Installation) -> N
         answers = await asyncio.gather(*waiting, return_exceptions=True)
     # What had come in is finished. What comes too late finds nobody, or a door that is being closed.
     refused = [answer for answer in answers if not isinstance(answer, Response) or answer.status_code != 201]
-    assert all(isinstance(answer, ConnectError | ReadError) for answer in refused), refused
+    told = [getattr(answer, "text", answer) for answer in refused]
+    assert all(isinstance(answer, ConnectError | ReadError) for answer in refused), told
     assert not installation.postgres.is_running

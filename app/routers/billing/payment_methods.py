@@ -41,14 +41,17 @@ async def list_payment_methods(
     "",
     status_code=201,
     dependencies=METHODS,
-    responses=problems(
-        {
-            402: ["card_declined", "payment_action_required"],
-            409: ["provider_out_of_sync", "customer_conflict"],
-            422: ["raw_payment_data_refused"],
-            503: PROVIDER,
-        }
-    ),
+    responses={
+        200: {"model": PaymentMethodRead, "description": "The same card was kept already."},
+        **problems(
+            {
+                402: ["card_declined", "payment_action_required"],
+                409: ["provider_out_of_sync", "customer_conflict"],
+                422: ["raw_payment_data_refused"],
+                503: PROVIDER,
+            }
+        ),
+    },
 )
 async def create_payment_method(
     _: Writer,
