@@ -123,8 +123,10 @@ async def test_downgrade_when_the_period_ends(shop: Shop, alice: Persona, db: Sy
     assert (answer["plan"], answer["pending_change"]["plan"]) == ("business", "premium")
     assert answer["pending_change"]["effective_at"] == shown["effective_at"]
     # Another one takes its place, and it can be taken back.
-    replaced = (await change(shop, alice, "premium", "year")).json()
-    assert replaced["pending_change"]["interval"] == "year"
+    replaced = await shop.client.patch(
+        "/api/billing/subscription", json={"plan": "premium", "interval": "year"}, headers=alice.headers
+    )
+    assert replaced.json()["pending_change"]["interval"] == "year"
     for _ in range(2):
         path = "/api/billing/subscription/pending-change"
         assert (await shop.client.delete(path, headers=alice.headers)).status_code == 204
@@ -172,7 +174,7 @@ async def test_default_when_another_is_chosen(
     await shop.buy(alice)
     entered = [
         (await shop.stripe.call("payment_methods.create", type="card", card={"token": token}))["id"]
-        for token in ("tok_mastercard", "tok_visa")
+        for token in ("tok_mastercard", "tok_visa", "tok_mastercard")
     ]
     answer = await post(shop, alice, "/payment-methods", {"payment_method_id": entered[0]})
     assert answer.status_code == 201, answer.text
@@ -194,6 +196,9 @@ async def test_default_when_another_is_chosen(
     assert (await shop.client.delete(path, headers=alice.headers)).status_code == 204
     (left,) = (await shop.client.get("/api/billing/payment-methods", headers=alice.headers)).json()["items"]
     assert (left["last4"], left["is_default"]) == ("4242", True)
+    spare = (await post(shop, alice, "/payment-methods", {"payment_method_id": entered[2]})).json()
+    by_query = f"/api/billing/payment-methods?id={spare['id']}"
+    assert (await shop.client.delete(by_query, headers=alice.headers)).status_code == 204
     last = await shop.client.delete(f"/api/billing/payment-methods?id={left['id']}", headers=alice.headers)
     assert last.json()["code"] == "last_payment_method"
     await shop.settle()
