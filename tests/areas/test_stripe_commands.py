@@ -21,14 +21,14 @@ from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.core.events import EventOutbox
 from app.models.stripe_webhooks import StripeCommand
-from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, queue_command
+from app.services.stripe_webhooks.commands import StripeCommandRow, queue_command
 from app.services.stripe_webhooks.effects import CustomerConflict
 from app.services.stripe_webhooks.executing import execute
 from app.services.stripe_webhooks.refusals import answer_to, error_kept, kept_error
 from app.services.stripe_webhooks.sweeping import prune, sweep
 from app.services.stripe_webhooks.trying import pause_after
 from tests.support.personas import Persona
-from tests.support.stripe_calls import CUSTOMER, RELEASE, Customer, ask, register
+from tests.support.stripe_calls import CUSTOMER, RELEASE, Customer, Refund, ask, register
 from tests.support.stripe_events import own_registrations
 from tests.support.stripe_sandbox import StripeSandbox
 
@@ -273,7 +273,7 @@ async def test_command_when_it_is_old_and_cannot_be_looked_for(
 ) -> None:
     command = await queued(database, alice)
     await age(db, command, 24)
-    monkeypatch.setattr(calls, "find", StripeCall().find)
+    monkeypatch.setattr(calls, "find", Refund().find)
     assert (await done(database, command)).status == "failed"
     assert calls.calls == []
     assert await alerts(db) == ["stripe.command_failed"]

@@ -1,5 +1,6 @@
 """Owns the registry of what Stripe can be told to do, and the asking for it in a transaction."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,22 +48,24 @@ class StripeCommandRow:
         return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
 
 
-class StripeCall:
+class StripeCall(ABC):
     """The base of what is registered with `stripe_command`; `call` is what a kind has to say itself.
 
     A call that creates an object sends `metadata.command_id` with it (`marked`), so that `find` can tell.
     """
 
+    @abstractmethod
     async def call(self, client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Call Stripe with `key` as the idempotency key, outside any transaction; answers its object."""
-        raise NotImplementedError
 
-    async def succeeded(
+    async def succeeded(  # noqa: B027 - a kind that has nothing to record leaves it as it is
         self, session: "SystemSession", command: StripeCommandRow, result: dict[str, Any]
     ) -> None:
         """Apply what Stripe answered, in the transaction that records it; runs once."""
 
-    async def refused(self, session: "SystemSession", command: StripeCommandRow, error: StripeError) -> None:
+    async def refused(  # noqa: B027 - a kind for which nothing waits leaves it as it is
+        self, session: "SystemSession", command: StripeCommandRow, error: StripeError
+    ) -> None:
         """Take back what waited for the call, in the transaction that records the refusal; runs once."""
 
     async def find(

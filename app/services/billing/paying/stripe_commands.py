@@ -1,5 +1,6 @@
 """Owns the calls that make customers, hosted pages and ways to pay at Stripe."""
 
+from abc import abstractmethod
 from contextlib import suppress
 from typing import Any
 
@@ -24,11 +25,11 @@ class CustomerCall(RepeatableCall):
         made = await self.make(client, customer, params, key)
         return {**made, "customer_id": customer, "livemode": client.livemode}
 
+    @abstractmethod
     async def make(
         self, client: StripeClient, customer: str, params: dict[str, Any], key: str
     ) -> dict[str, Any]:
         """The call itself."""
-        raise NotImplementedError
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]

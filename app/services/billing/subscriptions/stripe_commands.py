@@ -1,5 +1,6 @@
 """Owns the calls by which subscriptions change at Stripe, and how their answers are applied."""
 
+from abc import abstractmethod
 from typing import Any
 
 from app.clients.stripe import StripeClient, StripeError, StripeMissing, StripeRefused
@@ -32,9 +33,9 @@ class SubscriptionCall(RepeatableCall):
             SUBSCRIPTION: await fetch_subscription(client, params["subscription"]),
         }
 
+    @abstractmethod
     async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:
         """The call itself."""
-        raise NotImplementedError
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
