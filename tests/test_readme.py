@@ -28,7 +28,9 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT 
 def settings_table() -> str:
     """The table of every variable, as the README should have it."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
+    # What everybody sets stands first; the classes that Settings inherits from come after it.
+    for name in sorted(Settings.model_fields, key=lambda name: name not in Settings.__annotations__):
+        field = Settings.model_fields[name]
         assert field.description, f"Settings.{name} has no description"
         value = to_jsonable_python(field.default)
         shown = "" if value is None or value == [] else f"`{value}`"

@@ -200,7 +200,7 @@ RULES = (
     Rule(
         "environment",
         (importing(r"os\.(?:environ|getenv|getenvb)"), touching(r"os\.(?:environ|environb|getenv)")),
-        "make it a field of Settings in app/core/config.py",
+        "make it a field of Settings in app/core/config",
     ),
     Rule(
         "the_time",

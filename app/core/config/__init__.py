@@ -5,16 +5,14 @@ import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, HttpUrl, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-Rule = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/[1-9][0-9]{0,3}[smh]$")]
-"""A rate limit: `<count>/<period>`, for example `50/15m`; units are s, m and h."""
-
-WordList = Annotated[list[str], NoDecode]
-"""A list that is written with commas in the environment."""
+from app.core.config.fields import WordList
+from app.core.config.limits import LimitSettings
+from app.core.config.outreach import OutreachSettings
 
 PLACEHOLDERS = frozenset({"", "changeme", "change-me", "secret", "placeholder", "example", "development"})
 """Words that are never a secret, whatever variable holds them."""
@@ -25,6 +23,13 @@ LIVE_KEYS = ("sk_live_", "rk_live_")
 PROVIDER_SECRETS = (
     "google_client_secret",
     "github_client_secret",
+    "slack_client_secret",
+    "figma_client_secret",
+    "hubspot_client_secret",
+    "shopify_client_secret",
+    "brevo_api_key",
+    "sendgrid_api_key",
+    "vapid_private_key",
     "s3_access_key_id",
     "s3_secret_access_key",
     "s3_session_token",
@@ -35,7 +40,7 @@ PROVIDER_SECRETS = (
 """What other services gave us: it is theirs to say how long it is, but it is never one of those words."""
 
 
-class Settings(BaseSettings):
+class Settings(OutreachSettings, LimitSettings):
     """Every variable that the service reads; the README's table is generated from this class."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", validate_default=True)
@@ -61,10 +66,6 @@ class Settings(BaseSettings):
     cors_origins: WordList = Field([], description="Exact origins that browsers may call from.")
     trusted_proxies: WordList = Field([], description="Addresses or networks whose X-Forwarded-For counts.")
     redis_url: str | None = Field(None, description="Store of the limits when there are several processes.")
-    smtp_url: str | None = Field(
-        None, description="`smtp://user:pass@host:587` or `smtps://…`; unset: local outbox."
-    )
-    mail_from: str = Field("Luneo <no-reply@luneo.test>", description="Sender of every mail.")
     worker: Literal["inline", "external"] = Field(
         "inline", description="`external`: a separate worker process runs events and jobs."
     )
@@ -86,7 +87,6 @@ class Settings(BaseSettings):
         None,
         description="Where the processes of one machine keep their metrics together; emptied by `serve`.",
     )
-
     signups: Literal["open", "invited", "closed"] = Field("open", description="Who may sign up.")
     platform_staff_ids: WordList = Field([], description="User ids of the platform's staff.")
     access_token_seconds: int = Field(600, ge=60, le=3600, description="Life of an access token.")
@@ -134,59 +134,6 @@ class Settings(BaseSettings):
     geo_country_header: str | None = Field(
         None, description="Header of a trusted proxy that names the country."
     )
-
-    limit_factor: int = Field(
-        0, ge=0, le=10_000, description="Factor of the limits by address; 0: 1 in production, else 100."
-    )
-    limit_login_ip: Rule = Field("50/15m", description="Sign-ins per address.")
-    limit_signup_ip: Rule = Field("10/1h", description="Sign-ups per address.")
-    limit_mail_ip: Rule = Field("20/1h", description="Requests that send a mail, per address.")
-    limit_mail_address: Rule = Field("3/15m", description="Mails of one kind to one recipient.")
-    limit_step_up: Rule = Field("10/15m", description="Second checks per person.")
-    limit_refresh: Rule = Field("30/5m", description="Refreshes per session.")
-    limit_session: Rule = Field("600/1m", description="Requests per session.")
-    limit_bad_token_ip: Rule = Field("60/1m", description="Unverifiable bearer tokens per address.")
-    limit_mfa_account: Rule = Field("10/15m", description="Wrong second factors per person.")
-    limit_email_change: Rule = Field("5/24h", description="Changes of address per person.")
-    limit_password_change: Rule = Field("10/1h", description="Changes of password per person.")
-    limit_two_factor: Rule = Field("10/15m", description="Codes tried in the settings, per person.")
-    limit_invite: Rule = Field("20/1h", description="Invitations per organisation.")
-    limit_invite_daily: Rule = Field("100/24h", description="The same in a day.")
-    limit_invitation_token: Rule = Field("30/15m", description="Uses of invitations per address.")
-    limit_transfer: Rule = Field("5/24h", description="Offers of ownership per organisation.")
-    limit_audit_verify: Rule = Field("6/1h", description="Verifications of the audit log per organisation.")
-    limit_audit_export: Rule = Field("5/24h", description="Exports of the audit log per organisation.")
-    limit_api_org: Rule = Field("20000/1h", description="Requests by API keys per organisation.")
-    limit_api_bad: Rule = Field("60/1m", description="Refused API keys per address.")
-    limit_file_uploads: Rule = Field("30/1m", description="Uploads per principal.")
-    limit_avatar: Rule = Field("10/1h", description="Changes of the portrait per person.")
-    limit_media: Rule = Field("600/1m", description="Public files and signed addresses, per address.")
-    limit_products_read: Rule = Field("600/1m", description="Product lists and reads per principal.")
-    limit_products_write: Rule = Field("120/1m", description="Product writes per principal.")
-    limit_public_product: Rule = Field("120/1m", description="Public product pages per address.")
-    limit_products_import: Rule = Field("6/1m", description="Product imports per principal.")
-    limit_products_export: Rule = Field("6/1h", description="Product exports per principal.")
-    limit_billing_read: Rule = Field("600/1m", description="Reads of billing per principal.")
-    limit_invoice_pdf: Rule = Field("60/1m", description="Documents as PDF per principal.")
-    limit_usage_events: Rule = Field("600/1m", description="Uses reported per principal.")
-    limit_billing_plans: Rule = Field("120/1m", description="Reads of the price list per address.")
-    limit_billing_change: Rule = Field("10/1m", description="Checkouts and changes of plan per principal.")
-    limit_payment_methods: Rule = Field("20/1h", description="Changes of payment methods per principal.")
-    limit_orders_read: Rule = Field("600/1m", description="Order lists and reads per principal.")
-    limit_orders_create: Rule = Field("60/1m", description="Orders placed per principal.")
-    limit_orders_quote: Rule = Field("120/1m", description="Quotes per principal.")
-    limit_orders_write: Rule = Field("120/1m", description="Other order writes per principal.")
-    limit_orders_refund: Rule = Field("30/1m", description="Refunds per principal.")
-    limit_orders_export: Rule = Field("6/1h", description="Order exports per principal.")
-    limit_orders_track_ip: Rule = Field("5/1m", description="Requests for an order's link, per address.")
-    limit_orders_track_email: Rule = Field("10/1h", description="The same per e-mail address.")
-    limit_public_read_ip: Rule = Field("120/1m", description="Reads of public pages per address.")
-    limit_consent: Rule = Field("60/1h", description="Consents given and withdrawn per person.")
-    limit_events_pull: Rule = Field("120/1m", description="Reads of the event log per principal.")
-    limit_stream_tickets: Rule = Field("60/1m", description="Tickets for streams per person.")
-    limit_stream_open: Rule = Field("60/1m", description="Streams opened, per person or key.")
-    limit_stream_open_ip: Rule = Field("120/1m", description="Streams opened, per address.")
-
     stripe_secret_key: str | None = Field(
         None,
         description="Stripe's key; unset: the sandbox plays it, and in production nothing is paid by it.",
@@ -206,7 +153,6 @@ class Settings(BaseSettings):
         24, ge=1, le=100, description="Until an event of Stripe is given up."
     )
     stripe_payload_days: int = Field(90, ge=1, le=400, description="How long payloads of Stripe are kept.")
-
     audit_keep_days: int = Field(365, ge=30, le=3650, description="How long audit entries are kept at least.")
     audit_export_max_rows: int = Field(1_000_000, ge=1, description="Rows of one export of the audit log.")
     audit_export_days: int = Field(7, ge=1, le=90, description="How long an export of it is kept.")
@@ -231,13 +177,6 @@ class Settings(BaseSettings):
     order_pending_max_hours: int = Field(24, ge=1, le=720, description="How long checkouts can be opened.")
     order_track_link_hours: int = Field(168, ge=1, le=8760, description="Life of a link to an order.")
     product_import_max_rows: int = Field(500, ge=1, le=1000, description="Rows of one import.")
-
-    @field_validator("cors_origins", "trusted_proxies", "platform_staff_ids", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return [word.strip() for word in value.split(",") if word.strip()]
-        return value
 
     @field_validator("cors_origins")
     @classmethod

@@ -1,0 +1,1 @@
+"""Tables of outgoing webhooks: endpoints, their secrets, deliveries and attempts."""

@@ -1,0 +1,1 @@
+"""Tables of notifications: what people are told, what they want to be told, and how it reached them."""

@@ -1,0 +1,7 @@
+"""The link in a mail that ends mails of its kind."""
+
+from fastapi import APIRouter
+
+from app.core.requests import StrictRoute
+
+router = APIRouter(route_class=StrictRoute, prefix="/api/notifications", tags=["notifications"])
