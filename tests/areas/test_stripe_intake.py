@@ -316,3 +316,51 @@ async def test_logs_when_bodies_hold_card_numbers(
     assert caplog.records
     assert PAN not in caplog.text
     assert not [record for record in caplog.records if PAN in str(record.__dict__)]
+
+
+CARDS = [
+    PAN,
+    "4242 4242 4242 4242",
+    "4242-4242-4242-4242 12/34",
+    "3782 822463 10005",
+    "6011000990139424",
+    "4222222222222",
+    "6304000000000000000",
+    "card4242424242424242 of Anna",
+    int(PAN),
+    float(PAN),
+]
+"""Numbers that Stripe and the schemes publish for tests, as people write them."""
+
+NO_CARDS = [
+    "4242424242424241",
+    "424242424242",
+    "42424242424242424242",
+    "018f4242-4242-4242-8242-424242424242",
+    "+33 6 12 34 56 78",
+    4242424242424241,
+    1763656140,
+    True,
+    1.5,
+]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=str)
+async def test_event_when_it_carries_a_card_number(
+    client: AsyncClient, db: SystemSession, stripe_sandbox: StripeSandbox, card: str | float
+) -> None:
+    subject = {**INVOICE, "description": card, "metadata": {f"a {card}": [{"deep": card}]}}
+    event = event_of("invoice.paid", subject)
+    assert (await send(client, stripe_sandbox, event)).status_code == 200
+    (row,) = await stored(db)
+    kept = await db.scalar(text("SELECT stripe_events::text FROM stripe_events"))
+    digits = "".join(character for character in str(kept) if character not in " -.")
+    for number in ("4242424242424242", "378282246310005", "6011000990139424", "4222222222222", "63040000"):
+        assert number not in digits
+    assert (row.id, row.object_id, row.payload["data"]["object"]["id"]) == (event["id"], "in_sbx1", "in_sbx1")
+    assert "[redacted]" in str(row.payload["data"]["object"]["description"])
+
+
+def test_event_when_its_numbers_are_no_cards() -> None:
+    event = event_of("invoice.paid", {**INVOICE, "metadata": {"said": NO_CARDS}})
+    assert read_event(json.dumps(event).encode(), livemode=False)["payload"] == event

@@ -19,6 +19,7 @@ from app.core.database import DatabaseOf, SystemSession
 from app.core.errors import BadRequest, BodyTooLarge, Unavailable
 from app.repositories.stripe_webhooks.events import EventRepository
 from app.services.stripe_webhooks.fetching import is_known
+from app.services.stripe_webhooks.redacting import without_card_numbers
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
@@ -133,7 +134,10 @@ def read_event(body: bytes, *, livemode: bool) -> dict[str, Any]:
 
 
 def event_values(event: object, *, livemode: bool) -> dict[str, Any]:
-    """The columns of an event; InvalidEvent when it is none. `livemode` is ours: the other is skipped."""
+    """The columns of an event, card numbers taken out; InvalidEvent when it is none.
+
+    `livemode` is ours: the other is skipped.
+    """
     if not isinstance(event, dict) or event.get("object") != "event":
         raise InvalidEvent
     identifier, kind, created, data = (event.get(name) for name in ("id", "type", "created", "data"))
@@ -147,15 +151,18 @@ def event_values(event: object, *, livemode: bool) -> dict[str, Any]:
     if not isinstance(event.get("livemode"), bool) or not isinstance(subject, dict):
         raise InvalidEvent
     reason = _reason_to_skip(event, livemode)
+    # Stripe masks card numbers itself; what people write into a description or metadata is not masked.
+    kept = {**without_card_numbers(event), "id": identifier}
+    subject = kept["data"]["object"]
     return {
         "id": identifier,
-        "type": kind,
-        "api_version": _name(event.get("api_version")),
+        "type": kept["type"],
+        "api_version": _name(kept.get("api_version")),
         "livemode": event["livemode"],
         "stripe_created_at": datetime.fromtimestamp(created, UTC),
         "object_type": _name(subject.get("object")),
         "object_id": _name(subject.get("id")),
-        "payload": event,
+        "payload": kept,
         "status": "skipped" if reason else "pending",
         "result": {"skipped": reason} if reason else None,
     }
