@@ -10,7 +10,7 @@ from app.core.access import Principal
 from app.core.database import ScopedSession
 from app.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from app.core.permissions import ROLE_NAMES, ROLE_PERMISSIONS, Permission, Role
-from app.models.team import Organization
+from app.models.team import Organization, TeamRole
 from app.repositories.team import RoleRepository, Standing, TeamRepository
 
 BUILT_IN = {role.value: role for role in Role}
@@ -25,6 +25,16 @@ class RoleChoice:
     key: str
     name: str
     permissions: frozenset[Permission]
+
+    @classmethod
+    def built_in(cls, role: Role) -> "RoleChoice":
+        """One of the roles that every organisation has."""
+        return cls(role.value, None, role.value, ROLE_NAMES[role], ROLE_PERMISSIONS[role])
+
+    @classmethod
+    def custom(cls, row: TeamRole) -> "RoleChoice":
+        """A role that an organisation has made."""
+        return cls("custom", row.id, row.key, row.name, Standing.permissions_of_role(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +100,12 @@ async def find_role(session: ScopedSession, organization_id: UUID, key: str) -> 
     """The role with this key, built-in or the organisation's own. 422 `unknown_role`."""
     role = BUILT_IN.get(key)
     if role is not None:
-        return RoleChoice(role.value, None, role.value, ROLE_NAMES[role], ROLE_PERMISSIONS[role])
+        return RoleChoice.built_in(role)
     found = await RoleRepository(session).by_key(organization_id, key)
     if found is None:
         detail = "There is no such role in this organisation."
         raise Invalid("unknown_role", detail, errors=[FieldError("/role", "unknown_role", detail)])
-    return RoleChoice("custom", found.id, found.key, found.name, Standing.permissions_of_role(found))
+    return RoleChoice.custom(found)
 
 
 def permission_denied(permission: Permission) -> Forbidden:

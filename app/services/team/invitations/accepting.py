@@ -21,7 +21,7 @@ from app.services.auth.one_time_tokens import TEAM_INVITATION, token_id
 from app.services.auth.refusals import remembered, session_revoked
 from app.services.auth.sessions import SessionService
 from app.services.team.invitations.closing import close
-from app.services.team.invitations.granting import is_granted, offer_of
+from app.services.team.invitations.granting import is_granted, role_offered
 from app.services.team.invitations.joining import (
     ALREADY_MEMBER,
     Reference,
@@ -58,8 +58,8 @@ class HolderService:
         card = await self.invitations.card(reference.organization_id, reference.invitation_id)
         if card is None or card.organization.deleted_at is not None:
             raise revoked()
-        offer = await offer_of(self.session, card.invitation)
-        if offer is None or not await is_granted(self.session, card.invitation, offer):
+        choice = await role_offered(self.session, card.invitation)
+        if choice is None or not await is_granted(self.session, card.invitation, choice):
             raise revoked()
         account = await self.invitations.account(card.invitation.email_canonical)
         return preview(card, has_account=account is not None)
@@ -134,16 +134,16 @@ class AcceptingService:
         await self._refuse_other_sso(held.organization.id)
         is_confirmed = user.email_confirmed_at is not None
         refuse_other_address(held.invitation.email_canonical, user.email_canonical if is_confirmed else None)
-        offer = await granted(self.session, held)
+        choice = await granted(self.session, held)
         if await TeamRepository(self.session).member_of(held.organization.id, user.id) is not None:
             await self._cancel_needless(reference, now)
             raise Conflict("already_member", ALREADY_MEMBER)
         try:
-            await join(self.session, held, offer, user, now)
+            await join(self.session, held, choice, user, now)
         except PaymentRequired as refusal:
             await remember_limit(self.session, self.database, reference.organization_id, refusal)
             raise
-        answer = joined(held.organization, offer.key)
+        answer = joined(held.organization, choice.key)
         if switch:
             await self._switch(reference.organization_id)
         return answer

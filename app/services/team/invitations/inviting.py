@@ -15,7 +15,6 @@ from app.core.errors import (
     AppError,
     Conflict,
     FieldError,
-    Forbidden,
     Invalid,
     NotFound,
     PaymentRequired,
@@ -31,14 +30,10 @@ from app.repositories.team.invitations import InvitationRepository
 from app.schemas.team.invitations import InvitationRead, InvitedMany, InvitedOne
 from app.services.auth.one_time_tokens import TEAM_INVITATION, issue
 from app.services.billing.entitlements import check_gauge
+from app.services.team.desk import Actor, RoleChoice, active_organization, enter_team, find_role, person_of
 from app.services.team.events.invitations import InvitationResent, InvitationSent, MemberInvited
 from app.services.team.invitations.closing import close
-from app.services.team.invitations.granting import (
-    Offer,
-    find_offer,
-    offer_of,
-    refuse_upward,
-)
+from app.services.team.invitations.granting import role_offered
 from app.services.team.invitations.limits import InvitationLimits, remember_limit, tell_limit
 from app.services.team.invitations.views import read
 
@@ -54,10 +49,10 @@ PAUSE = timedelta(seconds=60)
 class Inviter:
     """Who invites, under the lock of the organisation: what counts is what they may do now."""
 
+    actor: Actor
     organization_id: UUID
     user_id: UUID
     canonical: str
-    permissions: frozenset[Permission]
     now: datetime
 
 
@@ -65,7 +60,7 @@ class Inviter:
 class Wish:
     """What every address of one request gets."""
 
-    offer: Offer
+    choice: RoleChoice
     message: str | None
 
 
@@ -87,10 +82,9 @@ class InvitingService:
         self.database = database
         self.limits = limits
         self.invitations = InvitationRepository(session)
-        assert principal.organization_id is not None  # noqa: S101 - the routes ask for a permission there
-        assert principal.user_id is not None  # noqa: S101 - no key may invite
-        self.organization_id: UUID = principal.organization_id
-        self.user_id: UUID = principal.user_id
+        self.principal = principal
+        self.organization_id = active_organization(principal)
+        self.user_id = person_of(principal)
 
     async def invite(self, email: str, role: str, message: str | None) -> Outcome:
         """Invite an address, or find that it is invited into this role already.
@@ -164,27 +158,16 @@ class InvitingService:
 
     async def _enter(self) -> Inviter:
         """Lock the organisation, and judge again what the caller may do in it."""
-        team = TeamRepository(self.session)
-        if await team.lock_organization(self.organization_id) is None:
-            raise NotFound(detail="There is no such organisation for you.")
-        standing = await team.standing(self.organization_id, user_id=self.user_id)
+        actor = await enter_team(self.session, self.principal, Permission.members_invite)
         user = await self.invitations.person(self.user_id)
-        if standing is None or user is None:
+        if user is None:
             raise NotFound(detail="There is no such organisation for you.")
-        if standing.member.status != "active" or Permission.members_invite not in standing.permissions:
-            raise Forbidden(
-                "permission_denied",
-                f"Your role lacks the permission `{Permission.members_invite}`.",
-                permission=Permission.members_invite,
-            )
-        return Inviter(
-            self.organization_id, self.user_id, user.email_canonical, standing.permissions, clock.now()
-        )
+        return Inviter(actor, self.organization_id, self.user_id, user.email_canonical, clock.now())
 
     async def _wish(self, inviter: Inviter, role: str, message: str | None) -> Wish:
-        offer = await find_offer(self.session, inviter.organization_id, role)
-        refuse_upward(inviter.permissions, offer)
-        return Wish(offer, message)
+        choice = await find_role(self.session, inviter.organization_id, role)
+        inviter.actor.refuse_to_grant(choice)
+        return Wish(choice, message)
 
     async def _open(self, inviter: Inviter, invitation_id: UUID) -> Invitation:
         """An invitation that the caller may change. 403, 404, 409."""
@@ -192,9 +175,9 @@ class InvitingService:
         if invitation is None:
             raise NotFound()
         # A closed invitation may offer a role that is gone; then its state alone refuses.
-        offer = await offer_of(self.session, invitation) if invitation.status == "pending" else None
-        if offer is not None:
-            refuse_upward(inviter.permissions, offer)
+        choice = await role_offered(self.session, invitation) if invitation.status == "pending" else None
+        if choice is not None:
+            inviter.actor.refuse_to_grant(choice)
         if invitation.status != "pending" or invitation.expires_at <= inviter.now:
             raise Conflict("invitation_not_pending", "This invitation was answered, cancelled or is too old.")
         return invitation
@@ -223,9 +206,9 @@ class InvitingService:
                 id=uuid7(),
                 email=address.address,
                 email_canonical=address.canonical,
-                role=wish.offer.role,
-                team_role_id=wish.offer.team_role_id,
-                role_key=wish.offer.key,
+                role=wish.choice.role,
+                team_role_id=wish.choice.team_role_id,
+                role_key=wish.choice.key,
                 message=wish.message,
                 invited_by=inviter.user_id,
                 status="pending",
@@ -236,18 +219,18 @@ class InvitingService:
             )
         )
         await _mail(self.session, MemberInvited, invitation, inviter.now)
-        return Outcome("invited", read(invitation, wish.offer.name, inviter.now))
+        return Outcome("invited", read(invitation, wish.choice.name, inviter.now))
 
     async def _repeat(self, inviter: Inviter, wish: Wish, pending: Invitation) -> Outcome:
         """The open invitation of an address that is invited once more; mailed again if it may be."""
-        if pending.role_key != wish.offer.key:
+        if pending.role_key != wish.choice.key:
             raise Conflict(
                 "invitation_pending", "This address is invited into another role; cancel that first."
             )
         may_send = pending.send_count < get_settings().invitation_max_sends
         if may_send and pending.last_sent_at + PAUSE <= inviter.now:
             await self._send_again(inviter, pending)
-        return Outcome("already_pending", read(pending, wish.offer.name, inviter.now))
+        return Outcome("already_pending", read(pending, wish.choice.name, inviter.now))
 
     async def _send_again(self, inviter: Inviter, invitation: Invitation) -> None:
         invitation.invited_by = inviter.user_id

@@ -19,8 +19,9 @@ from app.repositories.team.invitations import InvitationRepository
 from app.services.auth.one_time_tokens import TEAM_INVITATION, token_id, why_dead
 from app.services.auth.refusals import token_invalid
 from app.services.billing.entitlements import check_gauge
+from app.services.team.desk import RoleChoice
 from app.services.team.events.members import MemberJoined
-from app.services.team.invitations.granting import Offer, is_granted, offer_of
+from app.services.team.invitations.granting import is_granted, role_offered
 
 ALREADY_MEMBER = "You are a member of this organisation already."
 
@@ -86,15 +87,17 @@ def refuse_other_address(invited: str | None, canonical: str | None) -> None:
         )
 
 
-async def granted(session: SystemSession, held: Held) -> Offer:
+async def granted(session: SystemSession, held: Held) -> RoleChoice:
     """The role of an invitation, if whoever sent it may still give it. 410 `invitation_revoked`."""
-    offer = await offer_of(session, held.invitation)
-    if offer is None or not await is_granted(session, held.invitation, offer):
+    choice = await role_offered(session, held.invitation)
+    if choice is None or not await is_granted(session, held.invitation, choice):
         raise revoked()
-    return offer
+    return choice
 
 
-async def join(session: SystemSession, held: Held, offer: Offer, user: User, now: datetime) -> TeamMember:
+async def join(
+    session: SystemSession, held: Held, choice: RoleChoice, user: User, now: datetime
+) -> TeamMember:
     """Make a locked person, who is no member yet, one by an open invitation. 402 `plan_limit_reached`."""
     organization_id = held.organization.id
     invitation = held.invitation
@@ -105,8 +108,8 @@ async def join(session: SystemSession, held: Held, offer: Offer, user: User, now
         organization_id=organization_id,
         id=uuid7(),
         user_id=user.id,
-        role=offer.role,
-        team_role_id=offer.team_role_id,
+        role=choice.role,
+        team_role_id=choice.team_role_id,
         source="invitation",
         invited_by=invitation.invited_by,
         joined_at=now,
@@ -124,7 +127,7 @@ async def join(session: SystemSession, held: Held, offer: Offer, user: User, now
     await invitations.add_member(member)
     await emit(
         session,
-        MemberJoined(member_id=member.id, user_id=user.id, role=offer.key, source="invitation"),
+        MemberJoined(member_id=member.id, user_id=user.id, role=choice.key, source="invitation"),
         organization_id=organization_id,
         private={"organization_id": organization_id, "invited_by": invitation.invited_by},
     )
