@@ -24,10 +24,7 @@ from app.models.base import Base, Created, Identified, Owned, Shared, System
 if TYPE_CHECKING:
     from app.core.access import Principal
 
-BUCKETS = (
-    "avatars",
-    "covers",
-    "salon-avatars",
+COUNTED_BUCKETS = (
     "attachments",
     "brand-logos",
     "product-images",
@@ -38,10 +35,10 @@ BUCKETS = (
     "thumbnails",
     "ar-models",
     "ar-posters",
-    "exports",
-    "documents",
-    "starter",
 )
+"""The buckets that count as an organisation's usage; the triggers name the same."""
+
+BUCKETS = ("avatars", "covers", "salon-avatars", *COUNTED_BUCKETS, "exports", "documents", "starter")
 
 
 class StoredFile(Identified, Created, Shared, Base):

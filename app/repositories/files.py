@@ -11,22 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from app.core import clock
 from app.core.errors import constraint_name
-from app.models.files import StorageDeletion, StorageUsage, StoredFile
+from app.models.files import COUNTED_BUCKETS, StorageDeletion, StorageUsage, StoredFile
 from app.repositories.base import Repository
-
-COUNTED = (
-    "attachments",
-    "brand-logos",
-    "product-images",
-    "option-files",
-    "design-assets",
-    "design-outputs",
-    "cliparts",
-    "thumbnails",
-    "ar-models",
-    "ar-posters",
-)
-"""The buckets that count as an organisation's usage; the triggers name the same."""
 
 
 class KeyBusyError(Exception):
@@ -162,7 +148,7 @@ class UsageRepository(Repository[StorageUsage]):
                 func.sum(StoredFile.size_bytes).label("bytes_used"),
                 func.count(StoredFile.id).label("file_count"),
             )
-            .where(StoredFile.bucket.in_(COUNTED), StoredFile.organization_id.is_not(None))
+            .where(StoredFile.bucket.in_(COUNTED_BUCKETS), StoredFile.organization_id.is_not(None))
             .group_by(StoredFile.organization_id)
             .subquery()
         )
@@ -187,7 +173,7 @@ class UsageRepository(Repository[StorageUsage]):
             )
         )
         # The row is locked now, so files that are added or removed meanwhile wait with their triggers.
-        mine = and_(StoredFile.organization_id == organization_id, StoredFile.bucket.in_(COUNTED))
+        mine = and_(StoredFile.organization_id == organization_id, StoredFile.bucket.in_(COUNTED_BUCKETS))
         used = select(func.coalesce(func.sum(StoredFile.size_bytes), 0)).where(mine).scalar_subquery()
         count = select(func.count(StoredFile.id)).where(mine).scalar_subquery()
         await self.session.execute(
