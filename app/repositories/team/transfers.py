@@ -132,10 +132,6 @@ class TransferRepository(Repository[OwnershipTransfer]):
             organization.kind, organization.version = "team", organization.version + 1
         await self.session.flush()
 
-    async def add_owned_organization(self, organization: Organization, owner: TeamMember) -> None:
-        """Insert an organisation together with its owner."""
-        await PeopleRepository(self.session).add_owned_organization(organization, owner)
-
     async def entry_of(self, organization_id: UUID, user_id: UUID, session_id: UUID) -> Row[Any] | None:
         """What decides whether a person's session may enter the organisation; None for no member."""
         return await PeopleRepository(self.session).membership(user_id, session_id, organization_id)

@@ -42,8 +42,10 @@ async def found_account(
     return user
 
 
-async def give_home(session: SystemSession, user: User, name: str, now: datetime) -> None:
-    """Make the personal organisation that everybody has and owns."""
+async def give_home(
+    session: SystemSession, user: User, name: str, now: datetime, *, source: str = "signup"
+) -> None:
+    """Make the personal organisation that everybody has and owns; `source` is how the owner came to it."""
     organization = Organization(
         id=uuid7(), name=name, slug=new_slug(name), kind="personal", created_by=user.id
     )
@@ -52,7 +54,7 @@ async def give_home(session: SystemSession, user: User, name: str, now: datetime
         id=uuid7(),
         user_id=user.id,
         role="owner",
-        source="signup",
+        source=source,
         joined_at=now,
     )
     await PeopleRepository(session).add_owned_organization(organization, owner)

@@ -29,7 +29,7 @@ from app.repositories.team.transfers import TransferCard, TransferRepository
 from app.schemas.base import PublicProfile
 from app.schemas.team.invitations import Joined
 from app.schemas.team.transfers import OfferOwnership, TransferRead
-from app.services.auth.founding import PERSONAL_NAMES, new_slug
+from app.services.auth.founding import PERSONAL_NAMES, give_home
 from app.services.files.addresses import avatar_url
 from app.services.team.events.transfers import OwnershipRequested, OwnershipTransferred
 from app.services.team.invitations.views import joined
@@ -206,18 +206,7 @@ class TransferService:
         profile = await self.transfers.profile(user.id)
         locale = profile.locale if profile else "fr"
         name = (profile.full_name if profile else None) or PERSONAL_NAMES[locale]
-        organization = Organization(
-            id=uuid7(), name=name, slug=new_slug(name), kind="personal", created_by=user.id
-        )
-        owner = TeamMember(
-            organization_id=organization.id,
-            id=uuid7(),
-            user_id=user.id,
-            role="owner",
-            source="transfer",
-            joined_at=now,
-        )
-        await self.transfers.add_owned_organization(organization, owner)
+        await give_home(self.session, user, name, now, source="transfer")
 
 
 def _read(card: TransferCard) -> TransferRead:
