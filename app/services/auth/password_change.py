@@ -3,14 +3,10 @@
 import unicodedata
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import Depends
 
 from app.core import clock
-from app.core.access import CurrentPrincipal
-from app.core.database import DatabaseOf, Unscoped
-from app.core.devices import CallingDevice
 from app.core.errors import Conflict, FieldError, Forbidden, Invalid
 from app.core.events import Event, emit
 from app.core.passwords import hash_password, verify_password
@@ -19,6 +15,7 @@ from app.schemas.auth import ChangePassword, PasswordChanged, SetPassword
 from app.services.auth.accounts import locked_person, void_tokens
 from app.services.auth.one_time_tokens import MAGIC_LINK, PASSWORD_RESET, STEP_UP
 from app.services.auth.opening import end_other_sessions, replace_session
+from app.services.auth.own_caller import OwnCaller
 from app.services.auth.own_sign_in import require_own_sign_in
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import session_revoked
@@ -38,15 +35,9 @@ FIELD = "/new_password"
 class PasswordService:
     """Changes the caller's password. Verifying and hashing are done before anything is locked."""
 
-    def __init__(
-        self, session: Unscoped, database: DatabaseOf, principal: CurrentPrincipal, device: CallingDevice
-    ) -> None:
-        self.session = session
-        self.database = database
-        self.principal = principal
-        self.device = device
-        assert principal.user_id is not None  # noqa: S101 - the routes are for signed-in people
-        self.user_id: UUID = principal.user_id
+    def __init__(self, caller: OwnCaller) -> None:
+        self.caller = caller
+        self.session = caller.session
 
     async def change(self, body: ChangePassword) -> PasswordChanged:
         """Put another password in the place of the present one.
@@ -83,13 +74,13 @@ class PasswordService:
 
     async def _look(self, new_password: str) -> Credentials:
         """The caller and their password; refuses whom an organisation signs in, and a weak new password."""
-        async with self.database.system(autocommit=True) as session:
+        async with self.caller.database.system(autocommit=True) as session:
             people = PeopleRepository(session)
-            found = await people.credentials_of(self.user_id)
-            profile = await people.profile(self.user_id)
+            found = await people.credentials_of(self.caller.user_id)
+            profile = await people.profile(self.caller.user_id)
         if found is None:
             raise session_revoked()
-        require_own_sign_in(self.principal, found.user)
+        require_own_sign_in(self.caller.principal, found.user)
         full_name = profile.full_name if profile else None
         refuse_weak_password(new_password, email=found.user.email, full_name=full_name, pointer=FIELD)
         return found
@@ -98,25 +89,27 @@ class PasswordService:
         """The key of the failures that a right password ends."""
         canonical = found.user.email_canonical
         async with one_at_a_time(throttle_key(canonical)):
-            async with self.database.system(autocommit=True) as session:
-                key, counter = await counter_of(session, canonical, self.user_id, self.device, now)
+            async with self.caller.database.system(autocommit=True) as session:
+                key, counter = await counter_of(
+                    session, canonical, self.caller.user_id, self.caller.device, now
+                )
             refuse_if_locked(counter, now)
             if (await verify_password(password, found.password_hash)).ok:
                 return key
             await record_failure(
                 self.session,
-                self.database,
+                self.caller.database,
                 key,
-                self.device,
+                self.caller.device,
                 now,
-                user_id=self.user_id,
+                user_id=self.caller.user_id,
                 reason="current_password_invalid",
             )
             raise Forbidden("current_password_invalid", "The current password is wrong.")
 
     async def _write(self, hashed: str, known: datetime | None, now: datetime) -> PasswordChanged:
         """Set the password unless it is no longer the one that was looked at (`known`: when that was set)."""
-        user = await locked_person(self.session, self.user_id)
+        user = await locked_person(self.session, self.caller.user_id)
         if user is None or user.status != "active":
             raise session_revoked()
         people = PeopleRepository(self.session)
@@ -124,14 +117,14 @@ class PasswordService:
             raise password_already_set() if known is None else _changed_meanwhile()
         await people.set_password(user.id, hashed, now)
         reason = "password_changed"
-        revoked = await end_other_sessions(self.session, self.principal, now, reason=reason)
+        revoked = await end_other_sessions(self.session, self.caller.principal, now, reason=reason)
         await void_tokens(self.session, user.id, now, only=(PASSWORD_RESET, MAGIC_LINK, STEP_UP))
-        opened = await replace_session(self.session, self.principal, self.device, now)
+        opened = await replace_session(self.session, self.caller.principal, self.caller.device, now)
         kind: type[events.PasswordChanged | events.PasswordSet] = (
             events.PasswordSet if known is None else events.PasswordChanged
         )
         happened: Event = kind(user_id=user.id, sessions_revoked=revoked)
-        await emit(self.session, happened, private=seen(self.device, now))
+        await emit(self.session, happened, private=seen(self.caller.device, now))
         return PasswordChanged(sessions_revoked=revoked, session=opened)
 
 

@@ -26,6 +26,7 @@ from app.schemas.auth.two_factor import (
     VerifyTwoFactor,
 )
 from app.services.auth.opening import end_other_sessions, replace_session
+from app.services.auth.own_caller import OwnCaller
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import remembered, session_revoked
 from app.services.auth.second_factor import has_active_factor
@@ -39,7 +40,7 @@ from app.services.auth.second_factor.totp import (
     seal_secret,
 )
 from app.services.auth.two_factor import events
-from app.services.auth.two_factor.common import PENDING_FOR, OwnCaller, tries_limit
+from app.services.auth.two_factor.common import PENDING_FOR, tries_limit
 
 DEFAULT_NAME = "Authenticator"
 
