@@ -1,0 +1,28 @@
+"""The outbound client of this process, as the settings ask for it."""
+
+from functools import lru_cache
+
+import structlog
+
+from app.clients.outbound.client import OutboundClient
+from app.clients.outbound.urls import UrlRules
+from app.core.config import Settings, get_settings
+
+log = structlog.get_logger(__name__)
+
+
+def get_outbound() -> OutboundClient:
+    """The client of this process, which keeps no connection; also a dependency of routes."""
+    return _client(UrlRules.of(get_settings()))
+
+
+def announce_opened_networks(settings: Settings) -> None:
+    """Say at the start which private networks customers' addresses may lead to."""
+    if settings.outbound_allow:
+        log.warning("outbound_networks_opened", networks=settings.outbound_allow)
+
+
+@lru_cache(maxsize=4)
+def _client(rules: UrlRules) -> OutboundClient:
+    # Reading the authorities takes some 20 ms.
+    return OutboundClient(rules)
