@@ -43,7 +43,7 @@ class OutboundAnswer:
         location = self.headers.get("location") if 300 <= self.status < 400 else None
         return location[:LONGEST_REDIRECT] if location else None
 
-    def text(self, longest: int) -> str:
+    def body_text(self, longest: int) -> str:
         """The body as text for people: at most `longest` characters, without NUL, bad bytes replaced."""
         return self.body[: 4 * longest].decode(errors="replace").replace("\x00", "")[:longest]
 
