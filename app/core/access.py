@@ -64,7 +64,8 @@ class Principal:
 
 
 _SESSION = """
-    SELECT s.id, s.user_id, s.auth_method, s.aal, s.sso_organization_id, s.step_up_at, s.created_at,
+    SELECT s.id, s.user_id, s.auth_method, s.aal, s.sso_organization_id, s.step_up_at,
+           COALESCE(s.step_up_at, s.created_at) AS checked_at,
            s.last_activity_at, s.expires_at, s.idle_seconds, s.revoked_at,
            COALESCE({asked}, s.organization_id) AS asked_id, s.organization_id AS active_id,
            u.status AS user_status, o.id AS organization_id, o.require_mfa, o.sso_enforced,
@@ -91,7 +92,7 @@ class SessionRow(NamedTuple):
     aal: int
     sso_organization_id: UUID | None
     step_up_at: datetime | None
-    created_at: datetime
+    checked_at: datetime
     last_activity_at: datetime
     expires_at: datetime
     idle_seconds: int
@@ -356,10 +357,9 @@ def blocked_by(row: Facts, now: datetime) -> str | None:  # noqa: PLR0911 - one 
     needs_second_factor = row.require_mfa or (row.sso_enforced and not own_sso)
     if needs_second_factor and row.aal == 1:
         return "mfa_enrollment_required"
-    checked_at = row.step_up_at or row.created_at
-    if row.access_valid_from is not None and row.access_valid_from > checked_at:
+    if row.access_valid_from is not None and row.access_valid_from > row.checked_at:
         return "step_up_required"
-    if row.session_max_seconds and checked_at + timedelta(seconds=row.session_max_seconds) <= now:
+    if row.session_max_seconds and row.checked_at + timedelta(seconds=row.session_max_seconds) <= now:
         return "step_up_required"
     if row.session_idle_seconds and row.last_activity_at + timedelta(seconds=row.session_idle_seconds) <= now:
         return "step_up_required"

@@ -22,7 +22,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.models.auth import Password, User, UserSession
 from app.models.settings import Profile
-from app.models.team import Organization, TeamMember, TeamRole
+from app.models.team import Organization, TeamMember
+from app.repositories.auth.entries import memberships_of_sessions
 from app.repositories.base import Repository
 
 
@@ -127,7 +128,7 @@ class PeopleRepository(Repository[User]):
     async def memberships(self, user_id: UUID, session_id: UUID) -> Sequence[Row[Any]]:
         """A person's organisations, seen from one of their sessions: what `core/access.blocked_by` judges."""
         statement = (
-            _memberships()
+            memberships_of_sessions()
             .where(UserSession.id == session_id, UserSession.user_id == user_id)
             .order_by(TeamMember.joined_at, Organization.id)
         )
@@ -135,7 +136,7 @@ class PeopleRepository(Repository[User]):
 
     async def membership(self, user_id: UUID, session_id: UUID, organization_id: UUID) -> Row[Any] | None:
         """The same of one organisation; None when it is not one of theirs."""
-        statement = _memberships().where(
+        statement = memberships_of_sessions().where(
             UserSession.id == session_id,
             UserSession.user_id == user_id,
             Organization.id == organization_id,
@@ -164,42 +165,3 @@ class PeopleRepository(Repository[User]):
         )
         found: UUID | None = await self.session.scalar(statement)
         return found
-
-
-def _memberships() -> Any:
-    return (
-        select(
-            UserSession.sso_organization_id,
-            UserSession.auth_method,
-            UserSession.aal,
-            UserSession.step_up_at,
-            UserSession.created_at,
-            UserSession.last_activity_at,
-            Organization.id.label("asked_id"),
-            Organization.id,
-            Organization.name,
-            Organization.slug,
-            Organization.kind,
-            Organization.require_mfa,
-            Organization.sso_enforced,
-            Organization.session_max_seconds,
-            Organization.session_idle_seconds,
-            TeamMember.status.label("member_status"),
-            TeamMember.role,
-            TeamMember.must_use_sso,
-            TeamMember.access_valid_from,
-            TeamRole.key.label("role_key"),
-            TeamRole.permissions,
-        )
-        .join(TeamMember, TeamMember.user_id == UserSession.user_id)
-        .join(
-            Organization,
-            and_(Organization.id == TeamMember.organization_id, Organization.deleted_at.is_(None)),
-        )
-        .outerjoin(
-            TeamRole,
-            and_(
-                TeamRole.organization_id == TeamMember.organization_id, TeamRole.id == TeamMember.team_role_id
-            ),
-        )
-    )

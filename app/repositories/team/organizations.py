@@ -11,7 +11,8 @@ from sqlalchemy.orm import aliased
 
 from app.models.auth import User, UserSession
 from app.models.billing import Plan, PlanGrant
-from app.models.team import Organization, TeamMember, TeamRole
+from app.models.team import Organization, TeamMember
+from app.repositories.auth.entries import memberships_of_sessions
 from app.repositories.base import Repository
 from app.repositories.billing.plans import FREE
 
@@ -86,53 +87,13 @@ class OrganizationRepository(Repository[Organization]):
     def of_session(self, user_id: UUID, session_id: UUID, now: datetime) -> Any:
         """The live organisations of a person, seen from one of their sessions.
 
-        The columns are those that `core/access.blocked_by` judges, and what a list shows; `created_at` and
-        `id` are the pair by which it is paged.
+        `created_at` (of the membership) and `id` are the pair by which the list is paged.
         """
-        columns: list[Any] = [
-            UserSession.sso_organization_id,
-            UserSession.auth_method,
-            UserSession.aal,
-            UserSession.step_up_at,
-            UserSession.created_at.label("session_created_at"),
-            UserSession.last_activity_at,
-            Organization.id.label("id"),
-            Organization.name,
-            Organization.slug,
-            Organization.kind,
-            Organization.require_mfa,
-            Organization.sso_enforced,
-            Organization.session_max_seconds,
-            Organization.session_idle_seconds,
-            TeamMember.status.label("member_status"),
-            TeamMember.role,
-            TeamRole.key.label("role_key"),
-            TeamMember.must_use_sso,
-            TeamMember.access_valid_from,
+        return memberships_of_sessions(
             TeamMember.joined_at.label("created_at"),
             _plan(now).label("plan"),
             _members_count().label("members_count"),
-        ]
-        return (
-            select(*columns)
-            .select_from(TeamMember)
-            .join(
-                UserSession,
-                and_(UserSession.user_id == TeamMember.user_id, UserSession.id == session_id),
-            )
-            .join(
-                Organization,
-                and_(Organization.id == TeamMember.organization_id, Organization.deleted_at.is_(None)),
-            )
-            .outerjoin(
-                TeamRole,
-                and_(
-                    TeamRole.organization_id == TeamMember.organization_id,
-                    TeamRole.id == TeamMember.team_role_id,
-                ),
-            )
-            .where(TeamMember.user_id == user_id)
-        )
+        ).where(UserSession.id == session_id, UserSession.user_id == user_id)
 
 
 def _members_count() -> Any:

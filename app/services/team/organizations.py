@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -254,7 +253,6 @@ def _missing() -> NotFound:
 
 
 def _mine(row: Any, now: datetime) -> MyOrganization:
-    facts: Any = SimpleNamespace(**{**row._mapping, "asked_id": row.id, "created_at": row.session_created_at})
     return MyOrganization(
         id=row.id,
         name=row.name,
@@ -263,7 +261,7 @@ def _mine(row: Any, now: datetime) -> MyOrganization:
         plan=row.plan,
         role=row.role_key or row.role,
         status=row.member_status,
-        blocked_by=blocked_by(facts, now),
+        blocked_by=blocked_by(row, now),
         members_count=row.members_count,
         joined_at=row.created_at,
     )
