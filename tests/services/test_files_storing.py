@@ -1,7 +1,6 @@
 """Files and their objects: no row without an object, no object for good without a row."""
 
 import asyncio
-import hashlib
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -24,9 +23,9 @@ from app.models.auth import User
 from app.models.files import StorageDeletion, StorageUsage, StoredFile
 from app.models.team import Organization
 from app.services.files import collecting, storing
-from app.services.files.buckets import AVATARS, EXPORTS, Bucket, FileOwner
+from app.services.files.buckets import AVATARS, FileOwner
 from app.services.files.serving import bytes_of
-from app.services.files.storing import FileService, FileTooLargeError, Placed
+from app.services.files.storing import FileService, Placed
 from tests.factories.files import make_file
 from tests.support.personas import Persona
 
@@ -218,50 +217,6 @@ async def test_claim_when_the_store_is_away(
         with clock.travel(timedelta(minutes=16)):
             assert await collecting.collect_garbage(database) == 1
     assert (await objects(), await deletions(db)) == (set(), {})
-
-
-async def test_export_when_it_is_made(database: Database, db: SystemSession, alice: Persona) -> None:
-    placed = await FileService(database).place_stream(
-        pieces(b"one\n", b"two\n"),
-        bucket=EXPORTS,
-        owner=FileOwner(organization_id=alice.organization_id),
-        extension="jsonl",
-        media_type="application/jsonl",
-    )
-    assert placed.key.startswith(f"exports/{alice.organization_id}/")
-    file = await record(database, placed)
-    assert (file.size_bytes, file.is_public) == (8, False)
-    assert file.sha256 == hashlib.sha256(b"one\ntwo\n").hexdigest()
-    assert b"".join([piece async for piece in bytes_of(file, 0, file.size_bytes)]) == b"one\ntwo\n"
-    assert await db.scalar(select(func.count()).select_from(StorageUsage)) == 0
-
-
-async def test_export_when_its_maker_fails(database: Database, db: SystemSession, alice: Persona) -> None:
-    async def rows() -> AsyncIterator[bytes]:
-        yield b"one\n"
-        raise LookupError("the rows are gone")
-
-    with pytest.raises(LookupError, match="the rows are gone"):
-        await FileService(database).place_stream(
-            rows(),
-            bucket=EXPORTS,
-            owner=FileOwner(user_id=alice.user_id),
-            extension="jsonl",
-            media_type="application/jsonl",
-        )
-    assert await objects() == set()
-
-
-async def test_export_when_it_is_too_large(database: Database, alice: Persona) -> None:
-    with pytest.raises(FileTooLargeError):
-        await FileService(database).place_stream(
-            pieces(b"12345", b"67890"),
-            bucket=Bucket("exports", (), False, limit_bytes=9),
-            owner=FileOwner(user_id=alice.user_id),
-            extension="txt",
-            media_type="text/plain",
-        )
-    assert await objects() == set()
 
 
 async def usage(db: SystemSession, who: Persona) -> tuple[int, int] | None:

@@ -41,7 +41,10 @@ class ObjectStore(Protocol):
         """The bytes from `start` up to `end` (not included) in pieces of up to CHUNK. ObjectMissing."""
 
     async def copy(self, source: str, target: str) -> None:
-        """Give the bytes of one object to another key as well. ObjectMissing."""
+        """Give the bytes of one object to another key as well. ObjectMissing.
+
+        Part of the port by the storage page; no page of the first wave copies files.
+        """
 
     async def delete(self, key: str) -> None:
         """Delete an object; that there is none is no error."""
@@ -53,7 +56,10 @@ class ObjectStore(Protocol):
         """Remove what writes that were interrupted before this moment have left behind."""
 
     def presign_get(self, key: str, seconds: int, *, file_name: str, media_type: str) -> str | None:
-        """An address at which anybody may download the object; None where the store has no addresses."""
+        """An address at which anybody may download the object; None where the store has no addresses.
+
+        Part of the port by the storage page; files are served by the application itself until then.
+        """
 
 
 class StorageUnavailable(Unavailable):

@@ -6,7 +6,6 @@ Whatever stops in between leaves a lease that falls due, and then the collector 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,6 @@ from app.clients.storage.opening import object_store
 from app.core import clock
 from app.core.database import DatabaseOf, ScopedSession
 from app.core.errors import Unavailable
-from app.core.ids import uuid7
 from app.models.files import StoredFile
 from app.repositories.files import DeletionRepository, FileRepository, KeyBusyError
 from app.services.files.buckets import Bucket, FileOwner
@@ -41,10 +39,6 @@ class Placed:
     media_type: str
     width: int | None = None
     height: int | None = None
-
-
-class FileTooLargeError(Exception):
-    """A file that we made is larger than its bucket takes."""
 
 
 class FileService:
@@ -90,33 +84,6 @@ class FileService:
         await self._lease(placed.key)
         await self.store.put(placed.key, source, media_type)
         return placed
-
-    async def place_stream(
-        self,
-        chunks: AsyncIterator[bytes],
-        *,
-        bucket: Bucket,
-        owner: FileOwner,
-        extension: str,
-        media_type: str,
-    ) -> Placed:
-        """Put what an iterator yields into the store, under a key of its own, since its hash comes last.
-
-        What the iterator raises goes on to the caller, and nothing is left. FileTooLargeError; 503
-        `storage_unavailable`.
-        """
-        key = f"{bucket.name}/{owner.key_part}/{uuid7()}.{extension}"
-        meter = _Meter(bucket.limit)
-        await self._lease(key)
-        await self.store.put(key, meter.measured(chunks), media_type)
-        return Placed(
-            bucket=bucket,
-            owner=owner,
-            key=key,
-            sha256=meter.digest.hexdigest(),
-            size_bytes=meter.size,
-            media_type=media_type,
-        )
 
     async def record(
         self, session: ScopedSession, placed: Placed, *, file_name: str, uploaded_by: UUID | None = None
@@ -169,23 +136,6 @@ def storage_busy() -> Unavailable:
     return Unavailable(
         "storage_busy", "The same file is being deleted at this moment; repeat.", headers={"Retry-After": "2"}
     )
-
-
-class _Meter:
-    """Counts and hashes what passes."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.size = 0
-        self.digest = hashlib.sha256()
-
-    async def measured(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            self.size += len(chunk)
-            if self.size > self.limit:
-                raise FileTooLargeError(f"more than {self.limit} bytes")
-            self.digest.update(chunk)
-            yield chunk
 
 
 def _measure(source: Path) -> tuple[int, str]:
