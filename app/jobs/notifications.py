@@ -19,7 +19,8 @@ STEP = 500
 async def queue_mails(session: SystemSession, event: EventRow) -> None:
     """Queue what this event mails, once per recipient, and a job for each."""
     compose = COMPOSERS[event.type]
-    for request in await compose(session, event.type, event.data, event.private):
+    whose = {"organization_id": event.organization_id and str(event.organization_id)}
+    for request in await compose(session, event.type, {**whose, **event.data}, event.private):
         email_id = await enqueue(session, event.event_id, request)
         if email_id is not None:
             await defer(session, "mail.send", email_id=email_id)

@@ -46,9 +46,10 @@ async def ask(
 
 
 async def mails(client: AsyncClient, database: Database, to: str = ANNA) -> list[dict[str, Any]]:
+    """The mails with a link that was asked for."""
     await handle_events(database)
     found: list[dict[str, Any]] = (await client.get("/sandbox/mail.json", params={"to": to})).json()["items"]
-    return found
+    return [mail for mail in found if mail["template"] == "order_track_link"]
 
 
 def token_of(mail: dict[str, Any]) -> str:

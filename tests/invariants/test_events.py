@@ -66,6 +66,7 @@ TYPES = {
     "order.money_inconsistent",
     "order.oversold",
     "order.paid",
+    "order.payment_action_required",
     "order.payment_failed",
     "order.payment_held",
     "order.processing",

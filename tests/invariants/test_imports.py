@@ -116,6 +116,7 @@ RULES = (
             "app/repositories/jobs.py": "The queue's tables are Procrastinate's and have no classes.",
             "app/repositories/orders/basket.py": "One statement, prepared once; the owner joins every table.",
             "app/repositories/orders/documents.py": "PostgreSQL writes the JSON; the owner is bound.",
+            "app/repositories/orders/erasing.py": "Mails belong to nobody the guard knows; the owner is bound.",
             "app/repositories/orders/placing.py": "One statement writes an order; each part binds the owner.",
             "app/repositories/privacy/consents.py": "One statement each; the person is bound.",
             "app/repositories/products/stock.py": "Stock is moved by one statement; the owner is bound.",

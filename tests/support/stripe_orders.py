@@ -85,8 +85,7 @@ async def pay_other(
         "payment_intents.create",
         amount=amount,
         currency=currency,
-        payment_method="pm_card_visa",
         confirm=True,
         metadata={"organization_id": str(order["organization"]), "order_id": order["id"]},
-        **more,
+        **{"payment_method": "pm_card_visa", **more},
     )

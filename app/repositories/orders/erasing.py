@@ -11,6 +11,7 @@ from sqlalchemy import (
     Uuid,
     case,
     column,
+    delete,
     func,
     literal,
     null,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.models.notifications import Email
 from app.models.orders import DiscountRedemption, Order, OrderItem
 from app.repositories.base import Repository
 
@@ -108,6 +110,19 @@ class CustomerRepository(Repository[Order]):
             .execution_options(synchronize_session=False)
         )
         await self.session.execute(statement)
+
+    async def erase_mails(self, organization_id: UUID, hashes: Sequence[bytes]) -> None:
+        """Forget what this organisation has mailed to an address, and what waits to be sent to it.
+
+        `hashes` are those of the address. Mails have no owner that the row guard knows: it is bound here.
+        """
+        mails = Email.__table__.c
+        statement = delete(Email.__table__).where(  # type: ignore[arg-type]  # a mapped class has a table
+            mails.organization_id == organization_id,
+            mails.category == "order_customer",
+            mails.to_hash.in_(hashes),
+        )
+        await (await self.session.connection()).execute(statement)
 
 
 def _without_person(address: InstrumentedAttribute[Any]) -> ColumnElement[Any]:

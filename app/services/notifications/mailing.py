@@ -56,6 +56,11 @@ def address_hash(address: str) -> bytes:
     return mac(key_ring(), ADDRESS_USE, parse_address(address).canonical.encode())
 
 
+def address_hashes(address: str) -> list[bytes]:
+    """Every hash that the address may have: a key that was rotated out made another one."""
+    return every_mac(key_ring(), ADDRESS_USE, parse_address(address).canonical.encode())
+
+
 async def enqueue(session: SystemSession, event_id: UUID, request: MailRequest) -> UUID | None:
     """Queue a mail in the handler's transaction; None when this event already mailed this recipient."""
     email_id = uuid7()
@@ -122,9 +127,7 @@ async def _is_over(session: SystemSession, email: Email) -> bool:
     if email.expires_at <= clock.now():
         await EmailRepository(session).finish(email.id, status="expired", last_error_code="expired")
         return True
-    # A key that was rotated out in the meantime made another hash of the same address.
-    address = parse_address(_opened(email.to_address_sealed, "to_address_sealed", email.id)).canonical
-    hashes = every_mac(key_ring(), ADDRESS_USE, address.encode())
+    hashes = address_hashes(_opened(email.to_address_sealed, "to_address_sealed", email.id))
     reason = await SuppressionRepository(session).reason(hashes)
     # A complaint does not stop mails about the account or its safety; a bounce stops everything.
     if reason is None or (reason == "complaint" and email.category in ("account", "security")):

@@ -47,7 +47,7 @@ class MailRequest:
     template: str
     to: str
     locale: str
-    category: Literal["account", "security"]
+    category: Literal["account", "security", "order_customer"]
     expires_at: datetime
     user_id: UUID | None = None
     organization_id: UUID | None = None
@@ -56,7 +56,7 @@ class MailRequest:
 
 
 Composer = Callable[["SystemSession", str, dict[str, Any], dict[str, Any]], Awaitable[list[MailRequest]]]
-"""Makes the mails of an event from its type, its payload and its private part."""
+"""Makes the mails of an event from its type, its payload (and `organization_id`) and its private part."""
 
 COMPOSERS: dict[str, Composer] = {}
 """Who makes the mails of an event, by its type."""

@@ -23,7 +23,9 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "billing_action_required": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
     "billing_payment_failed": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
     "billing_recovered": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
+    "billing_setup_failed": frozenset({"name", "shop", "billing_url"}),
     "billing_trial_ending": frozenset({"name", "shop", "plan", "until", "billing_url"}),
+    "billing_upcoming": frozenset({"name", "shop", "plan", "amount", "until", "billing_url"}),
     "email_change": frozenset({"name", "action_url", "until", "device", "place", "time", "security_url"}),
     "email_change_notice": frozenset({"name", "device", "place", "time", "security_url"}),
     "email_change_undone": frozenset({"name", "reset_url", "device", "place", "time", "security_url"}),
@@ -41,6 +43,19 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "membership_suspended": frozenset({"name", "organization"}),
     "new_device": frozenset({"name", "device", "place", "time", "security_url"}),
     "order_track_link": frozenset({"number", "shop", "until", "action_url"}),
+    "order_action_required": frozenset(
+        {"name", "number", "shop", "amount", "pay_url", "action_url", "until"}
+    ),
+    "order_confirmation": frozenset({"name", "number", "shop", "items", "amount", "action_url", "until"}),
+    "order_delivered": frozenset({"name", "number", "shop", "items", "action_url", "until"}),
+    "order_payment_failed": frozenset({"name", "number", "shop", "amount", "action_url", "until"}),
+    "order_refunded": frozenset({"name", "number", "shop", "amount", "action_url", "until"}),
+    "order_shipped": frozenset(
+        {
+            *("name", "number", "shop", "items", "action_url", "until"),
+            *("carrier", "tracking_number", "tracking_url"),
+        }
+    ),
     "organization_deleted": frozenset({"name", "organization", "until"}),
     "ownership_closed": frozenset({"name", "giver", "taker", "organization", "outcome"}),
     "ownership_request": frozenset({"name", "giver", "taker", "organization", "until", "transfer_url"}),

@@ -19,6 +19,7 @@ from app.repositories.orders.settings import OrderSettingsRepository
 from app.services.billing.order_invoices import invoice_order
 from app.services.billing.order_money import record_charge
 from app.services.orders.events import (
+    OrderActionRequired,
     OrderCompleted,
     OrderEventKind,
     OrderOversold,
@@ -31,7 +32,7 @@ from app.services.orders.events import (
 from app.services.orders.lines import product_ids
 from app.services.orders.provider import CANCEL_INTENT, OPEN_CHECKOUT
 from app.services.orders.provider_refunds import refund_all
-from app.services.orders.states import PAYMENT_STATUS_MOVES
+from app.services.orders.states import PAYMENT_STATUS_MOVES, UNPAID
 from app.services.products.stock import Actor, StockService
 from app.services.stripe_webhooks.commands import queue_command
 from app.services.stripe_webhooks.effects import CustomerConflict, EventUnresolved
@@ -45,6 +46,9 @@ SECOND_CHANCE = timedelta(minutes=45)
 """How long stock is held again after a payment that was under way has failed."""
 
 CLOSED = frozenset({"cancelled", "returned"})
+
+AUTHENTICATION_REQUIRED = "authentication_required"
+"""What `payment_failure_code` says while the buyer has not confirmed a payment (3-D Secure)."""
 
 Events = list[OrderEventKind] | None
 """What is to be told of a changed order; None when nothing was changed."""
@@ -90,6 +94,8 @@ class PaymentApplier:
                 events = await self._arrived(order, intent)
             case "processing":
                 events = self._under_way(order)
+            case "requires_action":
+                events = await self._asked(order, intent)
             case "requires_payment_method" if intent.get("last_payment_error"):
                 events = await self._refused(order, intent)
             case "canceled":
@@ -241,6 +247,15 @@ class PaymentApplier:
             return None
         order.reservation_expires_at = None
         return [OrderUpdated]
+
+    async def _asked(self, order: Order, intent: dict[str, Any]) -> Events:
+        """The bank wants the buyer's consent (3-D Secure): kept, and told to the buyer."""
+        if order.payment_status not in UNPAID or order.payment_failure_code == AUTHENTICATION_REQUIRED:
+            return None
+        if order.status in CLOSED or not await self._is_current(order, intent):
+            return None
+        order.payment_failure_code = AUTHENTICATION_REQUIRED
+        return [OrderUpdated, OrderActionRequired]
 
     async def _refused(self, order: Order, intent: dict[str, Any]) -> Events:
         if order.payment_status in {"paid", "authorized"} or not await self._is_current(order, intent):

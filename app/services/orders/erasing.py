@@ -13,6 +13,7 @@ from app.core.mail_addresses import parse_address
 from app.models.orders import Order, OrderItem
 from app.repositories.orders.erasing import CustomerRepository
 from app.schemas.orders.buyers import CustomerErase, CustomerErased
+from app.services.notifications.mailing import address_hashes
 from app.services.orders.events import OrderUpdated, order_event
 from app.services.orders.lines import order_terms
 
@@ -47,6 +48,7 @@ class ErasureService:
         await self.customers.erase_redemptions(canonical)
         if orders:
             await self._erase(orders)
+            await self.customers.erase_mails(self.organization_id, address_hashes(canonical))
         return CustomerErased(orders_count=len(orders))
 
     async def _erase(self, orders: list[Order]) -> None:

@@ -61,6 +61,7 @@ class OrderPaid(OrderEvent):
 
     type: ClassVar[str] = "order.paid"
     description: ClassVar[str] = "An order was paid in full, or costs nothing."
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class OrderShipped(OrderEvent):
 
     type: ClassVar[str] = "order.shipped"
     description: ClassVar[str] = "Everything of an order has left the seller."
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
     carrier: str | None
     tracking_number: str | None
@@ -89,6 +91,7 @@ class OrderDelivered(OrderEvent):
 
     type: ClassVar[str] = "order.delivered"
     description: ClassVar[str] = "An order has arrived at the buyer's."
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +202,7 @@ class OrderRefunded(OrderEvent):
 
     type: ClassVar[str] = "order.refunded"
     description: ClassVar[str] = "Money of an order was given back, all of it or a part."
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
     refund: RefundFacts
 
@@ -209,8 +213,21 @@ class OrderPaymentFailed(OrderEvent):
 
     type: ClassVar[str] = "order.payment_failed"
     description: ClassVar[str] = "A payment of an order was refused; the buyer may try again."
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
     payment_failure_code: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderActionRequired(OrderEvent):
+    """The buyer's bank wants the buyer to confirm a payment; told once of an attempt."""
+
+    type: ClassVar[str] = "order.payment_action_required"
+    description: ClassVar[str] = "A payment waits until the buyer has confirmed it at the bank."
+    audience: ClassVar[Audience] = "internal"
+    read_permission: ClassVar[Permission | None] = None
+    webhook: ClassVar[bool] = False
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
 
 
 @dataclass(frozen=True, kw_only=True)
