@@ -8,7 +8,7 @@ from httpx import AsyncClient
 
 from app.core.database import Database, SystemSession
 from app.models.audit import SYSTEM_CHAIN, AuditLog, SubjectKey
-from app.services.audit.personal import open_keys, open_part
+from app.services.audit.personal import destroy_subject_key, open_keys, open_part
 from tests.factories.accounts import make_member, make_organization, make_user
 from tests.factories.billing import grant_plan
 from tests.support.accounts import PASSWORD, WRONG, device, pkce, sign_in, sign_up
@@ -192,3 +192,42 @@ async def test_entries_when_somebody_widens_a_role(
         "team.role_updated": {"name": None, "permissions": [["organization:read"], after]},
         "team.role_deleted": {"permissions": [after, None]},
     }
+
+
+async def test_entries_when_an_organization_and_its_keys_change(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """What people wrote is kept under the key of whoever wrote it; everything else is in the chain."""
+    where = f"/api/organizations/{alice.organization_id}"
+    renamed = await client.patch(where, json={"name": "Maison Camille"}, headers=alice.headers)
+    assert renamed.status_code == 200
+    body = {"name": "Warehouse", "permissions": ["orders:read"], "allowed_ips": ["203.0.113.7"]}
+    made = await client.post("/api/integrations/api-keys", json=body, headers=alice.headers)
+    address = f"/api/integrations/api-keys/{made.json()['id']}"
+    change = {"name": "Depot", "rate_limit": 7, "allowed_ips": []}
+    assert (await client.patch(address, json=change, headers=alice.headers)).status_code == 200
+    invitation = {"email": EMAIL, "role": "viewer", "message": "Welcome"}
+    invited = await client.post("/api/team/invite", json=invitation, headers=alice.headers)
+    assert invited.status_code == 201
+    await handle_events(database)
+    found = {entry.action: entry for entry in await entries(db, of=alice.organization_id)}
+    assert {action: found[action].changes for action in found if found[action].changes} == {
+        "organization.updated": {"name": None},
+        "api_key.created": {
+            "name": None,
+            "permissions": [None, ["orders:read"]],
+            "rate_limit": [None, 1000],
+            "allowed_ips": None,
+        },
+        "api_key.updated": {"name": None, "rate_limit": [1000, 7], "allowed_ips": None},
+        "team.member_invited": {"role": [None, "viewer"]},
+    }
+    part = (await opened(db, found["api_key.updated"]))[alice.user_id]
+    assert part is not None
+    values = {"name": ["Warehouse", "Depot"], "allowed_ips": [["203.0.113.7/32"], []]}
+    assert part["kept"] == {"values": values}
+    chain = repr([vars(entry) for entry in found.values()])
+    for word in ("Maison", "Warehouse", "Depot", "203.0.113.7", EMAIL, "Welcome"):
+        assert word not in chain
+    await destroy_subject_key(db, alice.user_id)
+    assert (await opened(db, found["api_key.updated"]))[alice.user_id] is None

@@ -74,7 +74,9 @@ async def test_invite_when_the_address_is_new(client: AsyncClient, db: SystemSes
     assert "luneo_ot_" not in answer.text
     token = (await db.execute(select(OneTimeToken))).scalar_one()
     assert token.expires_at == (await row(db, body["id"])).expires_at
-    assert await events(db, "team.member_invited") == [{"invitation_id": body["id"], "role": "designer"}]
+    assert await events(db, "team.member_invited") == [
+        {"invitation_id": body["id"], "role": "designer", "changes": {"role": [None, "designer"]}}
+    ]
     (private,) = await privates(db, "team.member_invited")
     said = {"organization_id": str(alice.organization_id), "email": NORA, "token_id": str(token.id)}
     assert private.items() >= said.items()

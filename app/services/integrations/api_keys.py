@@ -1,6 +1,6 @@
 """API keys as people keep them: listing, making, changing, rotating and revoking."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import Depends
 
 from app.core.access import CurrentPrincipal
+from app.core.changes import told
 from app.core.config import get_settings
 from app.core.crypto.api_keys import hash_api_key, make_api_key
 from app.core.database import Owner
@@ -54,6 +55,12 @@ COPIED = (
     "is_active",
 )
 """What a rotated key takes over."""
+
+SET = ("name", "permissions", "rate_limit", "allowed_ips", "allowed_origins", "expires_at")
+"""What whoever makes a key says of it."""
+
+PERSONAL = frozenset({"name", "allowed_ips"})
+"""Fields whose values the audit log keeps sealed."""
 
 
 class ApiKeyService:
@@ -108,7 +115,9 @@ class ApiKeyService:
         judge_scopes(self.principal, body.permissions, rights=self.principal.permissions)
         await self._make_room(body.expires_at)
         key, secret = await self._add(body.model_dump())
-        await emit(self.session, ApiKeyCreated(**facts_of(key)))
+        await self._tell(
+            ApiKeyCreated, key, {name: [None, getattr(key, name)] for name in SET if getattr(key, name)}
+        )
         return ApiKeyIssued(**_values(key, self.principal.permissions), key=secret)
 
     async def update(self, key_id: UUID, body: ApiKeyUpdate) -> ApiKeyRead:
@@ -131,11 +140,11 @@ class ApiKeyService:
             judge_scopes(self.principal, changed["permissions"], rights=rights, before=key.permissions)
         if "expires_at" in changed:
             await self._judge_expiry(changed["expires_at"], was=key.expires_at)
-        changes = {name: [_plain(getattr(key, name)), _plain(value)] for name, value in changed.items()}
+        changes = {name: [getattr(key, name), value] for name, value in changed.items()}
         if "expires_at" in changed:
             changed["notified_days"] = None
         key = await self.keys.change(key_id, changed)
-        await emit(self.session, ApiKeyUpdated(**facts_of(key), changes=changes))
+        await self._tell(ApiKeyUpdated, key, changes)
         return await self._shown(key)
 
     async def rotate(self, key_id: UUID, grace_seconds: int) -> ApiKeyIssued:
@@ -235,6 +244,13 @@ class ApiKeyService:
         }
         await self.keys.change(key.id, ended)
         await emit(self.session, ApiKeyRevoked(**facts_of(key), reason=reason))
+
+    async def _tell(
+        self, kind: type[ApiKeyCreated | ApiKeyUpdated], key: ApiKey, changes: Mapping[str, Sequence[Any]]
+    ) -> None:
+        plain = {name: [_plain(value) for value in pair] for name, pair in changes.items()}
+        public, private = told(plain, personal=PERSONAL)
+        await emit(self.session, kind(**facts_of(key), changes=public), private=private)
 
     async def _rights(self, key: ApiKey) -> frozenset[Permission]:
         found = await self.keys.rights_of(self._organization, {key.created_by})

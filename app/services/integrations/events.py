@@ -1,12 +1,16 @@
 """Owns the events of API keys."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from app.core.changes import VALUES
 from app.core.events import Audience, AuditSpec, Event
 from app.core.permissions import Permission
+
+CHANGED = AuditSpec(targets=(("api_key", "api_key_id"),), changes="changes", personal=(VALUES,))
+"""Keys are named, and bound to addresses, by people: those values are kept sealed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,9 @@ class ApiKeyCreated(ApiKeyEvent):
 
     type: ClassVar[str] = "api_key.created"
     description: ClassVar[str] = "An API key was created."
+    audit: ClassVar[AuditSpec | str] = CHANGED
+
+    changes: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +47,9 @@ class ApiKeyUpdated(ApiKeyEvent):
 
     type: ClassVar[str] = "api_key.updated"
     description: ClassVar[str] = "An API key was changed."
-    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("api_key", "api_key_id"),), changes="changes")
+    audit: ClassVar[AuditSpec | str] = CHANGED
 
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

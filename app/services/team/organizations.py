@@ -9,6 +9,7 @@ from fastapi import Depends
 
 from app.core import clock
 from app.core.access import CurrentPrincipal, blocked_by
+from app.core.changes import told
 from app.core.config import get_settings
 from app.core.database import Unscoped
 from app.core.errors import (
@@ -132,10 +133,16 @@ class OrganizationService:
         sent = body.changes(without=frozenset({"version"}))
         changed = {name: value for name, value in sent.items() if value != getattr(organization, name)}
         if changed:
+            before = {name: getattr(organization, name) for name in changed}
             await self._write(organization, changed)
-            await emit(
-                self.session, OrganizationUpdated(organization_id=organization.id, fields=sorted(changed))
+            # A personal organisation is called by its person, and so is its slug.
+            public, private = told(
+                {name: [before[name], changed[name]] for name in changed}, personal=changed
             )
+            event = OrganizationUpdated(
+                organization_id=organization.id, fields=sorted(changed), changes=public
+            )
+            await emit(self.session, event, private=private)
         return await self._read(organization)
 
     async def delete(self, organization_id: UUID, confirm: str | None) -> None:

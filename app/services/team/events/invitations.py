@@ -1,7 +1,7 @@
 """What is told of invitations. An invited address is only in the private part, for the mail and the audit."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from app.core.events import Audience, AuditSpec, Event
@@ -40,6 +40,11 @@ class MemberInvited(InvitationSent):
     type: ClassVar[str] = "team.member_invited"
     description: ClassVar[str] = "Somebody was invited into the organisation."
     webhook: ClassVar[bool] = True
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=INVITATION, subject="invitation_id", personal=("email",), changes="changes"
+    )
+
+    changes: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

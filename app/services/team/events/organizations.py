@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
+from app.core.changes import VALUES
 from app.core.events import Audience, AuditSpec, Event
 from app.core.permissions import Permission
 
@@ -35,8 +36,12 @@ class OrganizationUpdated(OrganizationEvent):
     type: ClassVar[str] = "organization.updated"
     description: ClassVar[str] = "The name or the slug of an organisation was changed."
     webhook: ClassVar[bool] = True
+    audit: ClassVar[AuditSpec | str] = AuditSpec(
+        targets=(("organization", "organization_id"),), changes="changes", personal=(VALUES,)
+    )
 
     fields: list[str]
+    changes: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

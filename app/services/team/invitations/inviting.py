@@ -218,7 +218,9 @@ class InvitingService:
                 created_at=inviter.now,
             )
         )
-        await _mail(self.session, MemberInvited, invitation, inviter.now)
+        role = invitation.role_key
+        event = MemberInvited(invitation_id=invitation.id, role=role, changes={"role": [None, role]})
+        await _mail(self.session, event, invitation, inviter.now)
         return Outcome("invited", read(invitation, wish.choice.name, inviter.now))
 
     async def _repeat(self, inviter: Inviter, wish: Wish, pending: Invitation) -> Outcome:
@@ -238,7 +240,8 @@ class InvitingService:
         invitation.last_sent_at = inviter.now
         invitation.expires_at = _expiry(inviter.now)
         await self.session.flush()
-        await _mail(self.session, InvitationResent, invitation, inviter.now)
+        event = InvitationResent(invitation_id=invitation.id, role=invitation.role_key)
+        await _mail(self.session, event, invitation, inviter.now)
 
     async def _shown(self, invitation: Invitation, now: datetime) -> InvitationRead:
         found = await self.invitations.with_role(invitation.organization_id, invitation.id)
@@ -259,9 +262,7 @@ def _expiry(now: datetime) -> datetime:
     return now + timedelta(seconds=get_settings().invitation_seconds)
 
 
-async def _mail(
-    session: SystemSession, kind: type[InvitationSent], invitation: Invitation, now: datetime
-) -> None:
+async def _mail(session: SystemSession, event: InvitationSent, invitation: Invitation, now: datetime) -> None:
     """Make the one live token of an invitation, and have it mailed."""
     token_id = await issue(
         session,
@@ -274,7 +275,7 @@ async def _mail(
     )
     await emit(
         session,
-        kind(invitation_id=invitation.id, role=invitation.role_key),
+        event,
         organization_id=invitation.organization_id,
         private={
             "organization_id": invitation.organization_id,
