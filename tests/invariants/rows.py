@@ -45,6 +45,7 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
     "mfa_factors": {"status": "active", "type": "totp"},
     "order_payments": {"method": "cash"},
     "orders": {"status": "draft"},
+    "push_subscriptions": {"endpoint_hash": b"planted!" * 4},
     "revenue_tracking": {"source": "order", "account": "merchant"},
     "stock_movements": {"delta_stock": 1},
     "subject_keys": {"key_sealed": b"planted"},

@@ -1,0 +1,1 @@
+"""What the routes under `/api/notifications` take and answer."""

@@ -1,0 +1,1 @@
+"""Owns what people find in the application: notices, their state, and the history of how they came."""

@@ -1,0 +1,98 @@
+"""Owns the history of deliveries: what was mailed or pushed to a person, and how it ended."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+
+from app.core import clock
+from app.core.database import Owner, SystemSession
+from app.core.ids import uuid7
+from app.core.paging import Keyset, Pager, Rows, Sort
+from app.models.notifications import NotificationDelivery
+from app.models.notifications.inbox import LONGEST_TITLE
+from app.repositories.notifications import DeliveryRepository
+from app.schemas.notifications.inbox import DeliveryRead, HistoryQuery
+from app.services.notifications.inbox.mail_titles import mail_title
+from app.services.notifications.requests import MailRequest
+
+OPEN = frozenset({"queued"})
+"""States that are not an end."""
+
+NEWEST_FIRST = "-created_at"
+
+PAGER = Pager(
+    "notification_deliveries",
+    Keyset(NotificationDelivery.created_at, NotificationDelivery.id),
+    {NEWEST_FIRST: Sort(NotificationDelivery.created_at, is_descending=True, has_cursor=True)},
+)
+
+
+class HistoryService:
+    """What a person reads about how they were told."""
+
+    def __init__(self, session: Owner) -> None:
+        self.session = session
+
+    async def list(self, query: HistoryQuery) -> Rows[DeliveryRead]:
+        """The caller's deliveries, newest first."""
+        statement = DeliveryRepository(self.session).history(
+            channel=query.channel, state=query.state, category=query.category
+        )
+        return await PAGER.rows(self.session, statement, query, NEWEST_FIRST)
+
+
+async def mail_queued(
+    session: SystemSession, *, email_id: UUID, event_id: UUID, request: MailRequest
+) -> None:
+    """Note in the history that a mail waits; nothing for a mail to somebody without an account.
+
+    Called in the transaction that queues the mail. A test notice has its row already, which gets the mail.
+    """
+    if request.user_id is None:
+        return
+    title = request.variables.get("title") or mail_title(request.template, request.locale)
+    row = {
+        "id": uuid7(),
+        "user_id": request.user_id,
+        "event_id": event_id,
+        "category": request.category,
+        "channel": "email",
+        "state": "queued",
+        "email_id": email_id,
+        "title": cut(title, LONGEST_TITLE),
+        "dedupe_key": f"{event_id}:email:-",
+    }
+    deliveries = DeliveryRepository(session)
+    if not await deliveries.adopt_mail(row):
+        # One event may send a person two mails, as to an old and to a new address.
+        await deliveries.add_all([{**row, "dedupe_key": f"{event_id}:email:{email_id}"}])
+
+
+async def delivery_finished(
+    session: SystemSession,
+    email_id: UUID,
+    state: str,
+    reason: str | None = None,
+    *,
+    provider: str | None = None,
+) -> None:
+    """Note how a mail ended: `state` is one of the table's, `reason` the code of an error or None.
+
+    `queued` again (a later try) changes only the reason.
+    """
+    await DeliveryRepository(session).finish_mail(
+        email_id,
+        state=state,
+        reason=reason,
+        provider=provider,
+        completed_at=None if state in OPEN else clock.now(),
+    )
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, shortened with `…` where it is longer than a column takes."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+History = Annotated[HistoryService, Depends()]
