@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     "tests.support.exercised",
+    "tests.support.mail_providers",
     "tests.support.redis",
     "tests.support.s3_server",
     "tests.support.smtp_sink",

@@ -33,13 +33,25 @@ class MailSender(Protocol):
 
 
 class MailRefused(Exception):
-    """The mail was not taken. `is_permanent`: no later try will do better; `is_dead_address`: never again."""
+    """The mail was not taken.
 
-    def __init__(self, code: str, *, is_permanent: bool = False, is_dead_address: bool = False) -> None:
+    `is_permanent`: no later try will do better; `is_dead_address`: never again. `retry_after` are the seconds
+    that the provider asks to be left alone for.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        is_permanent: bool = False,
+        is_dead_address: bool = False,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(code)
         self.code = code
         self.is_permanent = is_permanent
         self.is_dead_address = is_dead_address
+        self.retry_after = retry_after
 
 
 class MailOutcomeUnknown(Exception):
