@@ -37,6 +37,14 @@ class Email(Identified, Timestamps, System, Base):
         Index("emails_due", "status", "next_attempt_at"),
         Index("emails_user", "user_id", "created_at"),
         Index("emails_provider", "provider", "provider_message_id"),
+        Index("emails_recipient", "to_hash", "admitted_at"),
+        Index("emails_organization", "organization_id", "admitted_at"),
+        Index("emails_created_at", "created_at", "id"),
+        Index(
+            "emails_to_wipe",
+            "updated_at",
+            postgresql_where=sql("variables_sealed IS NOT NULL AND status NOT IN ('queued', 'sending')"),
+        ),
     )
 
     event_id: Mapped[UUID | None]
@@ -60,6 +68,8 @@ class Email(Identified, Timestamps, System, Base):
     sent_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
     dedupe_key: Mapped[str]
+    admitted_at: Mapped[datetime | None]
+    """When the limits by recipient and by organisation let it pass; its later tries do not count again."""
 
 
 class MailOutbox(Identified, Created, System, Base):
@@ -83,6 +93,7 @@ class EmailSuppression(Identified, Created, System, Base):
     __table_args__ = (
         UniqueConstraint("address_hash", name="email_suppressions_address_hash_key"),
         CheckConstraint("reason IN ('hard_bounce', 'complaint', 'manual')", name="reason"),
+        Index("email_suppressions_created_at", "created_at", "id"),
     )
 
     address_hash: Mapped[bytes] = mapped_column(LargeBinary)
