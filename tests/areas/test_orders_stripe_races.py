@@ -329,7 +329,7 @@ async def test_other_routes_when_stripe_hangs_for_many_seconds(
     product = await make_product(db, owner=alice, price=1000, stock=100)
     product_id = product.id
     before = await seconds(client, alice, product_id)
-    await control(stripe_sandbox, "faults", fault="slow", seconds=20, times=20)
+    await control(stripe_sandbox, "faults", fault="slow", seconds=10, times=20)
     body = order_body((product, 1), payment_method="checkout", checkout=PATHS)
     waiting = [
         asyncio.ensure_future(client.post("/api/orders", headers=alice.headers, json=body)) for _ in range(20)

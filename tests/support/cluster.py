@@ -46,7 +46,7 @@ class Cluster:
     async def clone(self, name: str, template: str = TEMPLATE) -> str:
         """A new database like the template; answers its URL."""
         await self._run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        await self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(name)
 
     async def drop(self, name: str) -> None:

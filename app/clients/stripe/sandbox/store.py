@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,17 +27,21 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """The document of one test. It is kept as bytes, so that it behaves as the file does."""
+    """The document of one test; as with the file, nobody holds a part of it after a change."""
 
     def __init__(self) -> None:
+        self._document: Document = {}
         self._content = b"{}"
 
     async def change(self, work: Work[Result]) -> Result:
         """Run `work`; nothing else runs meanwhile, since it never waits."""
-        document = from_json(self._content)
-        result = work(document)
-        self._content = to_json(document)
-        return result
+        try:
+            result = work(self._document)
+            self._content = to_json(self._document)
+        except BaseException:
+            self._document = from_json(self._content)
+            raise
+        return deepcopy(result) if isinstance(result, dict | list | tuple) else result
 
 
 class FileStore:
