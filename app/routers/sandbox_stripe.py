@@ -54,6 +54,12 @@ async def control_sandbox_stripe(
     return JSONResponse(answer, status, NO_STORE)
 
 
+@router.get("/pay/{link_id}", response_class=RedirectResponse)
+async def open_sandbox_payment_link(link_id: str, stripe: SandboxStripe) -> Response:
+    """Open a payment link: leads to the page of a new session; 410 when the link is switched off."""
+    return shown(await stripe.open_link(link_id))
+
+
 @router.get("/checkout/{session_id}", response_class=HTMLResponse)
 async def show_sandbox_checkout(session_id: str, stripe: SandboxStripe) -> Response:
     """Lines, total and a button per outcome; 410 when the session is over."""

@@ -49,6 +49,7 @@ PUBLIC = {
     "GET /sandbox/stripe/authenticate/{intent_id}": SANDBOX,
     "GET /sandbox/stripe/checkout/{session_id}": SANDBOX,
     "GET /sandbox/stripe/invoices/{file_name}": SANDBOX,
+    "GET /sandbox/stripe/pay/{link_id}": SANDBOX,
     "GET /sandbox/stripe/portal/{portal_id}": SANDBOX,
     "GET /sandbox/stripe/v1/{path}": SANDBOX,
     "POST /sandbox/stripe/authenticate/{intent_id}": SANDBOX,

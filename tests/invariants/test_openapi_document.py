@@ -61,6 +61,7 @@ UNDOCUMENTED = {
     "GET /sandbox/stripe/authenticate/{intent_id}": "A page of a developer's machine.",
     "GET /sandbox/stripe/checkout/{session_id}": "A page of a developer's machine.",
     "GET /sandbox/stripe/invoices/{file_name}": "A page of a developer's machine.",
+    "GET /sandbox/stripe/pay/{link_id}": "A page of a developer's machine.",
     "GET /sandbox/stripe/portal/{portal_id}": "A page of a developer's machine.",
     "GET /sandbox/stripe/v1/{path}": "Stripe's own wire.",
     "POST /sandbox/stripe/authenticate/{intent_id}": "A page of a developer's machine.",

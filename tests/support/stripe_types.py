@@ -27,6 +27,7 @@ BY_KIND: dict[str, type[StripeObject]] = {
     "item": stripe.LineItem,
     "line_item": stripe.InvoiceLineItem,
     "payment_intent": stripe.PaymentIntent,
+    "payment_link": stripe.PaymentLink,
     "payment_method": stripe.PaymentMethod,
     "plan": stripe.Plan,
     "price": stripe.Price,
@@ -37,6 +38,7 @@ BY_KIND: dict[str, type[StripeObject]] = {
     "subscription": stripe.Subscription,
     "subscription_item": stripe.SubscriptionItem,
     "subscription_schedule": stripe.SubscriptionSchedule,
+    "tax_rate": stripe.TaxRate,
     "webhook_endpoint": stripe.WebhookEndpoint,
 }
 

@@ -11,6 +11,7 @@ from app.clients.stripe.sandbox import visits
 from app.clients.stripe.sandbox.controls import run_control
 from app.clients.stripe.sandbox.errors import SandboxError
 from app.clients.stripe.sandbox.pages import Page, overview
+from app.clients.stripe.sandbox.payment_links import visit_link
 from app.clients.stripe.sandbox.sandbox import NoAnswer, Sandbox
 from app.clients.stripe.sandbox.server import Answer, Request
 from app.clients.stripe.sandbox.state import State
@@ -58,6 +59,10 @@ class SandboxStripeService:
     async def overview(self) -> Page:
         """Objects, events, clock and faults."""
         return await self.sandbox.change(overview)
+
+    async def open_link(self, link_id: str) -> Page:
+        """Open a payment link."""
+        return await self._visit(partial(visit_link, link_id=link_id))
 
     async def checkout(self, session_id: str) -> Page:
         """The page of a session."""

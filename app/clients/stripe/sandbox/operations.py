@@ -14,6 +14,7 @@ from app.clients.stripe.sandbox import (  # noqa: F401 - importing them register
     events,
     invoices,
     payment_intents,
+    payment_links,
     payment_methods,
     portal,
     previews,
