@@ -1,0 +1,66 @@
+"""Slack: errors come with 200, and with token rotation every refresh token is good once."""
+
+from app.clients.connections import Account, Addresses, Grant, ServiceRefused
+from app.clients.connections.asking import Reply, bearer, text_of
+from app.clients.connections.oauth import OAuthService
+
+# Of a grant that somebody has taken back (api.slack.com/methods/auth.test, errors).
+ENDED = frozenset({"token_revoked", "account_inactive", "invalid_auth", "token_expired"})
+
+
+class Slack(OAuthService):
+    """A workspace of Slack."""
+
+    name = "slack"
+    title = "Slack"
+    known_addresses = Addresses(
+        authorize="https://slack.com/oauth/v2/authorize",
+        token="https://slack.com/api/oauth.v2.access",  # noqa: S106 - an address
+        test="https://slack.com/api/auth.test",
+        revoke="https://slack.com/api/auth.revoke",
+    )
+    default_scopes = ("chat:write", "channels:read")
+    allowed_scopes = frozenset(
+        {*default_scopes, "chat:write.public", "groups:read", "team:read", "users:read"}
+    )
+    required_scopes = always_scopes = ("chat:write",)
+    scope_separator = ","
+    config = {"channel_id": r"[A-Z0-9]{1,30}"}  # noqa: RUF012 - as the base declares it
+    gone_errors = ENDED | {"invalid_refresh_token"}
+
+    def error_in(self, reply: Reply) -> str | None:
+        """Slack answers 200 with `ok: false`, so that the status says nothing."""
+        if reply.document is not None and reply.document.get("ok") is True and reply.is_success:
+            return None
+        return reply.text("error", longest=100) or "no_json"
+
+    async def identify(self, grant: Grant) -> Account:
+        """The workspace, which stands in the answer to the code."""
+        team = grant.answer.get("team")
+        team_id = text_of(team, "id") if isinstance(team, dict) else None
+        if team_id is None:
+            raise ServiceRefused("exchange_failed", "no_account")
+        return Account(id=team_id, label=text_of(team, "name") or team_id)
+
+    async def test(self, access_token: str) -> None:
+        """`auth.test`."""
+        reply = await self.ask("POST", self.addresses.test, form={}, headers=bearer(access_token))
+        self._refuse_error(reply)
+
+    def revocable(self, *, account_id: str, access: str | None, refresh: str | None) -> str | None:
+        """Slack revokes access tokens; the refresh token ends with them."""
+        del account_id, refresh
+        return access
+
+    async def revoke(self, kept: str) -> None:
+        """`auth.revoke`."""
+        reply = await self.ask("POST", self.addresses.revoke, form={}, headers=bearer(kept))
+        if self.error_in(reply) not in ENDED:
+            self._refuse_error(reply)
+
+    def _refuse_error(self, reply: Reply) -> None:
+        error = self.error_in(reply)
+        if error is not None:
+            raise ServiceRefused(
+                "credentials_rejected", error, status=reply.status, is_grant_gone=error in self.gone_errors
+            )
