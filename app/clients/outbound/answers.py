@@ -11,6 +11,7 @@ from app.core import clock
 MOST_HEADERS = 64
 LONGEST_HEADER = 1000
 LONGEST_REDIRECT = 300
+MOST_SECONDS = 999_999_999
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NOT_PRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -21,7 +22,8 @@ class OutboundAnswer:
 
     `headers` have lower-case names, at most 64 of them with 1,000 printable characters each; what comes twice
     is joined by a comma. `body` is as it was sent (nothing is unpacked), cut at `max_body`.
-    `retry_after_s` is Retry-After in seconds; None when it is absent, unreadable or in the past.
+    `retry_after_s` is Retry-After in seconds (nine digits at most); None when it is absent, unreadable or in
+    the past.
     """
 
     status: int
@@ -74,4 +76,4 @@ def retry_after(value: str | None) -> int | None:
         seconds = (aware - clock.now()).total_seconds()
     except (ValueError, OverflowError, TypeError):
         return None
-    return int(seconds) if seconds >= 0 else None
+    return int(seconds) if 0 <= seconds <= MOST_SECONDS else None

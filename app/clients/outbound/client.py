@@ -29,6 +29,8 @@ OURS = frozenset(
 )
 """Headers that the client writes, or leaves out, whatever its caller says."""
 
+NOT_A_REQUEST = "the headers are none that HTTP/1.1 can carry"
+
 _LATE: dict[Phase, NetworkCode] = {
     "resolving": "dns_timeout",
     "connecting": "connect_timeout",
@@ -130,8 +132,8 @@ class OutboundClient:
                 raise LineFault("connection_reset", "the server changed the protocol")
             line.allowance = CHUNKING * max_body + HEAD_BYTES
             body, is_truncated = await _read(response, line, max_body)
-        except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol) as error:
-            raise ValueError("not a request that HTTP/1.1 can carry") from error
+        except httpcore.LocalProtocolError:
+            raise ValueError(NOT_A_REQUEST) from None  # The cause would show the header, perhaps a secret.
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
@@ -149,6 +151,10 @@ def _request(method: str, url: CheckedUrl, headers: Mapping[str, str], content: 
     sent |= {"host": url.netloc, "accept-encoding": "identity", "connection": "close"}
     if content or method not in {"GET", "HEAD", "DELETE"}:
         sent["content-length"] = str(len(content))
+    try:
+        raw_headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()]
+    except UnicodeError:
+        raise ValueError(NOT_A_REQUEST) from None
     return httpcore.Request(
         method,
         httpcore.URL(
@@ -157,7 +163,7 @@ def _request(method: str, url: CheckedUrl, headers: Mapping[str, str], content: 
             port=url.port,
             target=url.target.encode(),
         ),
-        headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in sent.items()],
+        headers=raw_headers,
         content=content,
     )
 
