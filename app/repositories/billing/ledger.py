@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from sqlalchemy import select
 
 from app.core.database import ScopedSession
-from app.models.billing import Invoice
+from app.models.billing import Invoice, RevenueEntry
 from app.repositories.base import detached
 
 SeriesKind = Literal["invoice", "credit_note"]
@@ -168,6 +168,15 @@ class LedgerRepository:
     async def record(self, entry: Mapping[str, Any]) -> bool:
         """Add an entry unless the same movement stands there already; whether it was new."""
         return bool(await self.session.fetch(RECORD, self.organization_id, to_json(entry).decode()))
+
+    async def stands(self, entry_type: str, source_ref: str) -> bool:
+        """Whether a movement stands in the ledger."""
+        statement = select(RevenueEntry.id).where(
+            RevenueEntry.organization_id == self.organization_id,
+            RevenueEntry.entry_type == entry_type,
+            RevenueEntry.source_ref == source_ref,
+        )
+        return await self.session.scalar(statement) is not None
 
     async def issue(
         self,

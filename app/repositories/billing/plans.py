@@ -98,6 +98,10 @@ class PriceRepository(Repository[PlanPrice]):
         """The price that a price of Stripe stands for, also one that is not asked any more."""
         return await self.one(PlanPrice.stripe_price_id == stripe_price_id)
 
+    async def by_lookup_key(self, lookup_key: str) -> PlanPrice | None:
+        """The price that is found at Stripe by this key."""
+        return await self.one(PlanPrice.lookup_key == lookup_key)
+
     async def note_check(
         self, price_id: UUID, *, drift: str | None, stripe_price_id: str | None, now: datetime
     ) -> None:

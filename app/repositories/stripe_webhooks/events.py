@@ -167,6 +167,13 @@ class EventRepository(Repository[StripeEvent]):
         )
         return (await self.session.scalars(statement)).all()
 
+    async def was_applied(self, event_type: str, object_id: str) -> bool:
+        """Whether an event of this type about this object has had its effect already."""
+        statement = select(literal(1)).where(
+            StripeEvent.object_id == object_id, StripeEvent.type == event_type, StripeEvent.status == "done"
+        )
+        return await self.session.scalar(statement.limit(1)) is not None
+
     async def known(self, event_ids: Sequence[str]) -> set[str]:
         """Which of these are in the inbox."""
         found = await self.session.scalars(select(StripeEvent.id).where(StripeEvent.id.in_(event_ids)))

@@ -5,19 +5,29 @@ from uuid import UUID
 from app.core.database import ScopedSession
 from app.repositories.jobs import JobRepository
 
+CHECK_CATALOG = "check_stripe_catalog"
 RECONCILE = "reconcile_stripe"
 REPAIR = "repair_stripe_difference"
 
 
 async def wake_reconciliation(session: ScopedSession) -> int | None:
     """Queue the comparison with Stripe; None when it waits already."""
+    return await _wake(session, RECONCILE)
+
+
+async def wake_catalog_check(session: ScopedSession) -> int | None:
+    """Queue the comparison of prices with Stripe's; None when it waits already."""
+    return await _wake(session, CHECK_CATALOG)
+
+
+async def _wake(session: ScopedSession, name: str) -> int | None:
     return await JobRepository(session).add(
-        name=RECONCILE,
+        name=name,
         queue="maintenance",
         priority=0,
         arguments={},
         lock=None,
-        queueing_lock=RECONCILE,
+        queueing_lock=name,
         at=None,
     )
 

@@ -119,7 +119,11 @@ _GROUPS: tuple[tuple[str, str, Fetch], ...] = (
     ("setup_intent", "succeeded setup_failed", partial(_retrieve, operation="setup_intents.retrieve")),
     ("customer", "updated deleted", partial(_retrieve, operation="customers.retrieve")),
     ("credit_note", "created updated voided", partial(_retrieve, operation="credit_notes.retrieve")),
-    ("price", "created updated deleted", partial(_retrieve, operation="prices.retrieve")),
+    (
+        "price",
+        "created updated deleted",
+        partial(_retrieve, operation="prices.retrieve", expand=("product",)),
+    ),
     ("product", "created updated deleted", partial(_retrieve, operation="products.retrieve")),
 )
 

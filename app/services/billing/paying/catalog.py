@@ -6,7 +6,7 @@ import structlog
 
 from app.clients.stripe import StripeClient, stripe_client
 from app.core import clock
-from app.core.database import Database
+from app.core.database import Database, SystemSession
 from app.core.events import emit
 from app.models.billing import PlanPrice
 from app.repositories.billing.plans import PriceRepository
@@ -29,14 +29,15 @@ async def check_catalog(database: Database) -> None:
     # Stripe takes ten keys at once.
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(keys), 10):
-        params = {"lookup_keys": keys[start : start + 10], "limit": 100}
+        params = {"lookup_keys": keys[start : start + 10], "limit": 100, "expand": ["data.product"]}
         async for item in client.pages("prices.list", params=params):
             found[item["lookup_key"]] = item
     for price in prices:
         theirs = found.get(price.lookup_key)
         if client.sandbox is not None and (theirs is None or differences(price, theirs)):
             theirs = await _make(client, price)
-        await _note(database, price, theirs)
+        async with database.transaction() as session:
+            await note_comparison(session, price, theirs)
 
 
 async def ensure_catalog(database: Database) -> None:
@@ -57,6 +58,10 @@ def differences(price: PlanPrice, theirs: dict[str, Any]) -> str:
         "interval_count": (1, recurring.get("interval_count", 1)),
         "active": (True, theirs.get("active")),
     }
+    product = theirs.get("product")
+    if isinstance(product, dict):
+        # Stripe sells no price of a product that was archived or removed.
+        pairs["product"] = ("for sale", "for sale" if product.get("active") else "not for sale")
     return "; ".join(
         f"{name}: {ours} here, {other} there" for name, (ours, other) in pairs.items() if ours != other
     )
@@ -78,24 +83,25 @@ async def _make(client: StripeClient, price: PlanPrice) -> dict[str, Any]:
     )
 
 
-async def _note(database: Database, price: PlanPrice, theirs: dict[str, Any] | None) -> None:
+async def note_comparison(session: SystemSession, price: PlanPrice, theirs: dict[str, Any] | None) -> None:
+    """Write down what Stripe says of a price (None: it has none); a new difference alerts the operators."""
     drift = "missing at Stripe" if theirs is None else differences(price, theirs) or None
-    async with database.transaction() as session:
-        await PriceRepository(session).note_check(
-            price.id,
-            drift=drift,
-            stripe_price_id=theirs["id"] if theirs is not None and drift is None else None,
-            now=clock.now(),
+    is_new = drift is not None and drift != price.drift
+    await PriceRepository(session).note_check(
+        price.id,
+        drift=drift,
+        stripe_price_id=theirs["id"] if theirs is not None and drift is None else None,
+        now=clock.now(),
+    )
+    if is_new:
+        logger.error("Alert: a price at Stripe is different", lookup_key=price.lookup_key, drift=drift)
+        await emit(
+            session,
+            StripeCatalogDrift(
+                id=str(price.id),
+                kind="price",
+                stripe_id=price.stripe_price_id,
+                organization_id=None,
+                error=f"{price.lookup_key}: {drift}",
+            ),
         )
-        if drift is not None and drift != price.drift:
-            logger.error("Alert: a price at Stripe is different", lookup_key=price.lookup_key, drift=drift)
-            await emit(
-                session,
-                StripeCatalogDrift(
-                    id=str(price.id),
-                    kind="price",
-                    stripe_id=price.stripe_price_id,
-                    organization_id=None,
-                    error=f"{price.lookup_key}: {drift}",
-                ),
-            )

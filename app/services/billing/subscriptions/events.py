@@ -81,6 +81,21 @@ class SubscriptionAccessChanged(SubscriptionEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InvoiceUpcoming(SubscriptionEvent):
+    """A renewal is about to be paid. `amount` is in minor units of `currency`, as it would be today."""
+
+    type: ClassVar[str] = "invoice.upcoming"
+    description: ClassVar[str] = "A subscription is renewed in some days, and what it costs is paid then."
+    webhook: ClassVar[bool] = False
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    audit: ClassVar[AuditSpec | str] = "Nobody acted: it follows from time."
+
+    amount: int
+    currency: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class DuplicateRefunded(BillingEvent):
     """Somebody paid twice and got the second payment back."""
 
@@ -163,6 +178,21 @@ class PaymentMethodRemoved(PaymentMethodEvent):
 
     type: ClassVar[str] = "payment_method.removed"
     description: ClassVar[str] = "A card, mandate or account to pay with was removed."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentMethodSetupFailed(BillingEvent):
+    """Adding a way to pay came to nothing. `code` is the payment provider's word for the reason."""
+
+    type: ClassVar[str] = "payment_method.setup_failed"
+    description: ClassVar[str] = "A card, mandate or account to pay with could not be added."
+    webhook: ClassVar[bool] = False
+    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    subject: ClassVar[tuple[str, str] | None] = ("setup_intent", "setup_intent_id")
+    audit: ClassVar[AuditSpec | str] = "Nothing changed: what pays is what paid before."
+
+    setup_intent_id: str
+    code: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,7 @@ async def apply_invoice(
     else:
         await invoices.change(row, values)
     if before is None or before[0] == "draft":
-        await invoices.replace_lines(row, _lines(fetched))
+        await invoices.replace_lines(row, lines_of(fetched))
     if row.status == "paid" and row.amount_paid:
         await ledger.record(
             session,
@@ -133,7 +133,7 @@ def _is_proration(line: dict[str, Any]) -> bool:
     return bool(details.get("proration"))
 
 
-def _lines(fetched: dict[str, Any]) -> list[dict[str, Any]]:
+def lines_of(fetched: dict[str, Any]) -> list[dict[str, Any]]:
     """The lines; amounts are signed, since an upgrade gives back what is left of the old plan."""
     return [
         {

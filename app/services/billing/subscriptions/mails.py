@@ -1,10 +1,11 @@
-"""Owns the mails to those who pay: that a payment failed, waits, came after all, or is about to be due."""
+"""Owns the mails to those who pay: that a payment failed, waits, came after all, or is due soon."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from app.core.config import get_settings
+from app.core.currencies import CURRENCIES
 from app.core.database import SystemSession
 from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.invoice_mirrors import InvoiceMirrorRepository
@@ -15,9 +16,12 @@ from app.services.billing.subscriptions.events import (
     InvoicePaymentActionRequired,
     InvoicePaymentFailed,
     InvoiceRecovered,
+    InvoiceUpcoming,
+    PaymentMethodSetupFailed,
     SubscriptionTrialEnding,
 )
 from app.services.notifications.requests import MailRequest, mails_for
+from app.services.stripe_webhooks.binding import owners_of
 
 TOLD_ATTEMPTS = frozenset({1, 3})
 """The failed attempts that are told of, beside the last."""
@@ -47,7 +51,7 @@ async def invoice_mails(
     facts = {
         "shop": await CustomerRepository(session).organization_name(row.organization_id),
         "invoice_number": row.invoice_number or "",
-        "amount": f"{row.amount / 100:.2f} {row.currency}",
+        "amount": _amount(row.amount, row.currency),
         "is_last": "yes" if data.get("is_last_attempt") else "",
         "pay_url": row.hosted_invoice_url or f"{get_settings().app_url}/billing",
     }
@@ -71,9 +75,58 @@ async def trial_mails(
         "shop": await CustomerRepository(session).organization_name(row.organization_id),
         "plan": plan.name if plan else row.plan_code,
         "until": moment(ends_at),
-        "billing_url": f"{get_settings().app_url}/billing",
+        "billing_url": _billing_url(),
     }
     return await _to_payers(session, row.organization_id, "billing_trial_ending", facts)
+
+
+@mails_for(InvoiceUpcoming)
+async def upcoming_mails(
+    session: SystemSession,
+    event_type: str,  # noqa: ARG001 - there is one
+    data: dict[str, Any],
+    private: dict[str, Any],  # noqa: ARG001 - it is empty
+) -> list[MailRequest]:
+    """To the owner and the admins, some days before a renewal; nothing when it was called off since."""
+    row = await SubscriptionRepository(session).get(UUID(data["subscription_id"]))
+    if row is None or row.status != "active" or row.cancel_at is not None:
+        return []
+    plan = await PlanRepository(session).by_code(row.plan_code)
+    facts = {
+        "shop": await CustomerRepository(session).organization_name(row.organization_id),
+        "plan": plan.name if plan else row.plan_code,
+        "amount": _amount(data["amount"], data["currency"]),
+        "until": moment(datetime.fromisoformat(data["due_at"])),
+        "billing_url": _billing_url(),
+    }
+    return await _to_payers(session, row.organization_id, "billing_upcoming", facts)
+
+
+@mails_for(PaymentMethodSetupFailed)
+async def setup_mails(
+    session: SystemSession,
+    event_type: str,  # noqa: ARG001 - there is one
+    data: dict[str, Any],
+    private: dict[str, Any],  # noqa: ARG001 - it is empty
+) -> list[MailRequest]:
+    """To the owner and the admins: a bank may say days later that it allows no debits."""
+    owners = await owners_of(session, [data["setup_intent_id"]])
+    facts = {"billing_url": _billing_url()}
+    mails: list[MailRequest] = []
+    for organization_id in owners.values():
+        facts["shop"] = await CustomerRepository(session).organization_name(organization_id)
+        mails += await _to_payers(session, organization_id, "billing_setup_failed", facts)
+    return mails
+
+
+def _billing_url() -> str:
+    return f"{get_settings().app_url}/billing"
+
+
+def _amount(amount: int, currency: str) -> str:
+    """An amount for people, such as `47.00 EUR`."""
+    exponent = CURRENCIES[currency].exponent if currency in CURRENCIES else 2
+    return f"{amount / 10**exponent:.{exponent}f} {currency}"
 
 
 async def _to_payers(

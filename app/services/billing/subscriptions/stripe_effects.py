@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+import structlog
+
 from app.clients.stripe import StripeClient
 from app.core.database import SystemSession
 from app.core.events import emit
@@ -11,20 +13,42 @@ from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.invoice_mirrors import InvoiceMirrorRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.services.billing.events import InvoiceCreated, invoice_event
+from app.services.billing.subscriptions.credit_notes import apply_credit_note, context_of_note
 from app.services.billing.subscriptions.customers import apply_customer, bind_customer
-from app.services.billing.subscriptions.events import InvoicePaymentActionRequired, SubscriptionTrialEnding
+from app.services.billing.subscriptions.events import (
+    InvoicePaymentActionRequired,
+    InvoiceUpcoming,
+    PaymentMethodSetupFailed,
+    SubscriptionTrialEnding,
+)
 from app.services.billing.subscriptions.fetching import (
     SUBSCRIPTION,
     context_of,
     fetch_subscription,
     id_of,
+    moment,
     with_subscription,
 )
 from app.services.billing.subscriptions.invoices import apply_invoice, remove_draft
 from app.services.billing.subscriptions.methods import apply_method
 from app.services.billing.subscriptions.mirror import apply_subscription, close_subscription
+from app.services.billing.subscriptions.money_back import (
+    INVOICE,
+    Paid,
+    invoice_paid_by,
+    record_dispute,
+    record_refunds,
+)
 from app.services.billing.subscriptions.telling import facts_of
+from app.services.stripe_webhooks.asking import was_told_before
 from app.services.stripe_webhooks.effects import StripeEventRow, on_stripe
+
+logger = structlog.get_logger(__name__)
+
+NO_INVOICE = "not_an_invoice"
+
+METHOD = "_payment_method"
+"""The member under which a payment method is added to what Stripe answered."""
 
 
 @on_stripe(
@@ -75,15 +99,34 @@ async def on_schedule(session: SystemSession, fetched: dict[str, Any], event: St
     return None if found is None else await apply_subscription(session, event.owner, found, event.fetched_at)
 
 
+async def _method_of(client: StripeClient, fetched: dict[str, Any]) -> dict[str, Any]:
+    method = id_of(fetched.get("payment_method"))
+    return {} if method is None else {METHOD: await client.call("payment_methods.retrieve", method)}
+
+
+async def _session_context(client: StripeClient, fetched: dict[str, Any]) -> dict[str, Any]:
+    """The subscription that a session sold, or the method that it set up."""
+    setup = id_of(fetched.get("setup_intent"))
+    if fetched.get("mode") != "setup" or setup is None:
+        return await with_subscription(client, fetched)
+    return await _method_of(client, await client.call("setup_intents.retrieve", setup))
+
+
 @on_stripe(
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
-    also=with_subscription,
+    also=_session_context,
 )
 async def on_checkout(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
-    """A session that sells a plan: the customer is bound, the subscription mirrored, the checkout ended."""
+    """A session that sells a plan: the customer is bound, the subscription mirrored, the checkout ended.
+
+    One that sets a payment method up leaves that.
+    """
+    if fetched.get("mode") == "setup":
+        await _bind(session, fetched, event)
+        return await on_setup(session, fetched, event)
     if fetched.get("mode") != "subscription":
         return "not_a_plan"
     await _bind(session, fetched, event)
@@ -105,13 +148,48 @@ async def on_checkout(session: SystemSession, fetched: dict[str, Any], event: St
     "invoice.will_be_due",
     "invoice.voided",
     "invoice.marked_uncollectible",
-    "invoice.finalization_failed",
     "invoice_payment.paid",
 )
 async def on_invoice(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """The mirror is what the invoice is now."""
     await CustomerRepository(session).lock(event.owner)
     return await apply_invoice(session, event.owner, fetched, event.fetched_at)
+
+
+@on_stripe("invoice.finalization_failed")
+async def on_invoice_stuck(
+    session: SystemSession, fetched: dict[str, Any], event: StripeEventRow
+) -> str | None:
+    """The same, and an alert while Stripe cannot finish it, as without an address: nobody is asked to pay."""
+    word = await on_invoice(session, fetched, event)
+    reason = fetched.get("last_finalization_error") or {}
+    if fetched["status"] == "draft":
+        logger.error(
+            "Alert: an invoice cannot be finalised at Stripe", invoice=fetched["id"], code=reason.get("code")
+        )
+    return word
+
+
+@on_stripe("invoice.upcoming")
+async def on_upcoming(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
+    """One notice, unless the renewal was called off since, or is over. There is no such object at Stripe."""
+    details = (fetched.get("parent") or {}).get("subscription_details") or {}
+    row = await SubscriptionRepository(session).by_stripe_id(
+        event.owner, str(id_of(details.get("subscription")))
+    )
+    due_at = moment(fetched.get("next_payment_attempt") or fetched.get("period_end"))
+    if row is None or row.status != "active" or row.cancel_at is not None:
+        return "not_renewed"
+    if due_at is None or due_at <= event.fetched_at:
+        return "too_late"
+    notice = InvoiceUpcoming(
+        **asdict(await facts_of(session, row)),
+        amount=max(0, fetched["amount_due"]),
+        currency=fetched["currency"].upper(),
+        due_at=due_at,
+    )
+    await emit(session, notice, organization_id=event.owner)
+    return None
 
 
 @on_stripe("invoice.paid", "invoice.payment_succeeded", "invoice.payment_failed", also=with_subscription)
@@ -156,20 +234,81 @@ async def on_method(session: SystemSession, fetched: dict[str, Any], event: Stri
     return await apply_method(session, event.owner, fetched, event.fetched_at)
 
 
-async def _method_of(client: StripeClient, fetched: dict[str, Any]) -> dict[str, Any]:
-    method = id_of(fetched.get("payment_method"))
-    if method is None:
-        return {}
-    return {"_payment_method": await client.call("payment_methods.retrieve", method)}
-
-
 @on_stripe("setup_intent.succeeded", also=_method_of)
 async def on_setup(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """What was set up is there to pay with."""
-    method = fetched.get("_payment_method")
+    method = fetched.get(METHOD)
     if method is None:
         return "no_method"
     return await apply_method(session, event.owner, method, event.fetched_at)
+
+
+@on_stripe("setup_intent.setup_failed")
+async def on_setup_failed(
+    session: SystemSession, fetched: dict[str, Any], event: StripeEventRow
+) -> str | None:
+    """One notice for each form, however often it is tried; none when a later try went well."""
+    reason = fetched.get("last_setup_error") or {}
+    if fetched["status"] != "requires_payment_method" or not reason:
+        return "settled"
+    if await was_told_before(session, event):
+        return "told_before"
+    failed = PaymentMethodSetupFailed(setup_intent_id=fetched["id"], code=reason.get("code"))
+    await emit(session, failed, organization_id=event.owner)
+    return None
+
+
+@on_stripe("credit_note.created", "credit_note.updated", "credit_note.voided", also=context_of_note)
+async def on_credit_note(
+    session: SystemSession, fetched: dict[str, Any], event: StripeEventRow
+) -> str | None:
+    """The mirror is what the credit note is now, and what went back is in the ledger."""
+    await CustomerRepository(session).lock(event.owner)
+    return await apply_credit_note(session, fetched, event)
+
+
+@on_stripe(
+    "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    also=invoice_paid_by,
+)
+async def on_refunds(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
+    """Money of a subscription's payment went back, as when an operator refunds it at Stripe."""
+    paid = await _paid(session, fetched, event, fetched["id"])
+    if paid is None:
+        return NO_INVOICE
+    await record_refunds(session, paid, fetched["refunds"])
+    return None
+
+
+@on_stripe(
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    also=invoice_paid_by,
+)
+async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
+    """A payer's bank takes the money of a subscription back, or returns it."""
+    paid = await _paid(session, fetched, event, id_of(fetched.get("payment_intent")))
+    return NO_INVOICE if paid is None else await record_dispute(session, paid, fetched)
+
+
+async def _paid(
+    session: SystemSession, fetched: dict[str, Any], event: StripeEventRow, intent: str | None
+) -> Paid | None:
+    """The invoice whose payment it is about, mirrored first; None for a payment of anything else."""
+    invoice = fetched.get(INVOICE)
+    if invoice is None:
+        return None
+    await CustomerRepository(session).lock(event.owner)
+    await apply_invoice(session, event.owner, invoice, event.fetched_at)
+    row = await InvoiceMirrorRepository(session).by_stripe_id(event.owner, invoice["id"])
+    return Paid(event.owner, None if row is None else row.id, intent)
 
 
 @on_stripe("customer.updated", "customer.deleted")

@@ -1,0 +1,22 @@
+"""Owns what the effects of other areas ask: whether news came before, and that prices be compared soon."""
+
+from typing import TYPE_CHECKING
+
+from app.repositories.stripe_webhooks.events import EventRepository
+from app.repositories.stripe_webhooks.queue import wake_catalog_check
+
+if TYPE_CHECKING:
+    from app.core.database import ScopedSession
+    from app.services.stripe_webhooks.effects import StripeEventRow
+
+
+async def was_told_before(session: "ScopedSession", event: "StripeEventRow") -> bool:
+    """Whether another event of the same type about the same object has had its effect already."""
+    return event.object_id is not None and await EventRepository(session).was_applied(
+        event.type, event.object_id
+    )
+
+
+async def have_catalog_checked(session: "ScopedSession") -> None:
+    """Have every price compared with Stripe's, once this transaction is committed."""
+    await wake_catalog_check(session)
