@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import app.models.registry  # noqa: F401 - the row guard must know every table
+from app.clients.outbound.opening import announce_opened_networks
 from app.clients.storage.opening import object_store
 from app.clients.stripe import close_client
 from app.core import dispatch, errors, http, idempotency, openapi
@@ -58,6 +59,7 @@ def create_app(database: Database | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open what the process needs, and close it in the opposite order."""
     settings = get_settings()
+    announce_opened_networks(settings)
     if app.state.database is None:
         if settings.database_url is None:
             raise RuntimeError("start the service with `python -m app serve`, or set DATABASE_URL")

@@ -12,12 +12,15 @@ from app.core.runtime import running_database
 
 def run(_: argparse.Namespace) -> int:
     """Work until a signal; answers the exit code."""
-    from app.jobs.worker import run_worker  # noqa: PLC0415 - imports every area, which other commands need not wait for
+    # They import every area, which other commands need not wait for.
+    from app.clients.outbound.opening import announce_opened_networks  # noqa: PLC0415
+    from app.jobs.worker import run_worker  # noqa: PLC0415
 
     settings = get_settings()
     logging.configure(settings)
     if not has_good_keys():
         return 1
+    announce_opened_networks(settings)
     try:
         with running_database(settings) as url:
             report("The worker runs")
