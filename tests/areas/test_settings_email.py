@@ -139,7 +139,7 @@ async def test_session_when_it_was_replaced_before_the_proof(
     assert me.json()["user"]["email"] == NEW
 
 
-@pytest.mark.parametrize("act", ["password", "one", "others"])
+@pytest.mark.parametrize("act", ["password", "one", "others", "sign out others", "sign out everywhere"])
 async def test_change_when_its_person_has_thrown_the_session_out_that_asked(
     client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str],
     session: UserSession, act: str,
@@ -150,6 +150,9 @@ async def test_change_when_its_person_has_thrown_the_session_out_that_asked(
     if act == "password":
         body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
         done = await client.post("/api/settings/password", json=body, headers=own)
+    elif act.startswith("sign out"):
+        scope = "others" if act.endswith("others") else "global"
+        done = await client.post(f"/api/auth/logout?scope={scope}", headers=own)
     else:
         which = f"/{session.id}" if act == "one" else "?scope=others"
         done = await client.delete(f"/api/settings/sessions{which}", headers=own)
@@ -157,16 +160,48 @@ async def test_change_when_its_person_has_thrown_the_session_out_that_asked(
     for _ in range(2):
         refused = await confirm(client, token)
         assert (refused.status_code, refused.json()["code"]) == (410, "token_used")
-    assert await address(db, user.id) == OLD
+    found = await db.get_one(User, user.id, populate_existing=True)
+    assert (found.email, found.pending_email) == (OLD, None)
+    assert await states(db) == ["expired"]
 
 
+@pytest.mark.parametrize("scope", ["local", "global"])
 async def test_change_when_whoever_asked_has_signed_out(
-    client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str]
-) -> None:
+    client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str],
+    scope: str,
+) -> None:  # fmt: skip
     token = await change_token(client, database, headers)
-    assert (await client.post("/api/auth/logout", headers=headers)).status_code == 204
+    assert (await client.post(f"/api/auth/logout?scope={scope}", headers=headers)).status_code == 204
     assert (await confirm(client, token)).status_code == 200
     assert await address(db, user.id) == NEW
+
+
+async def test_change_when_other_sessions_are_ended(
+    client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str]
+) -> None:
+    """What one asked for oneself lives on."""
+    await make_session(db, user)
+    token = await change_token(client, database, headers)
+    assert (await client.post("/api/auth/logout?scope=others", headers=headers)).status_code == 204
+    profile = (await client.get("/api/settings/profile", headers=headers)).json()
+    assert profile["pending_email"] == NEW
+    assert (await confirm(client, token)).status_code == 200
+
+
+async def test_change_when_the_password_is_reset(
+    client: AsyncClient, database: Database, db: SystemSession, user: User, headers: dict[str, str]
+) -> None:
+    """It cannot be proved any more, so it is not shown any more either."""
+    token = await change_token(client, database, headers)
+    assert (await client.post("/api/auth/logout", headers=headers)).status_code == 204
+    assert (await reset(client, await reset_token(client, database, OLD), OTHER_PASSWORD)).status_code == 200
+    assert (await confirm(client, token)).json()["code"] == "token_used"
+    found = await db.get_one(User, user.id, populate_existing=True)
+    assert (found.email, found.pending_email) == (OLD, None)
+    assert await states(db) == ["expired"]
+    opened = (await sign_in(client, OLD, OTHER_PASSWORD)).json()
+    profile = (await client.get("/api/settings/profile", headers=bearer(opened))).json()
+    assert profile["pending_email"] is None
 
 
 async def test_token_when_it_is_used_twice(

@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 
 from app.models.auth import Identity, MfaBackupCode, MfaChallenge, MfaFactor, Password, User
+from app.models.settings import EmailChange
 from app.repositories.base import Repository
 
 
@@ -39,4 +40,22 @@ class AccountRepository(Repository[User]):
         """Forget the sign-ins of a person that wait for their second factor."""
         await self.session.execute(
             delete(MfaChallenge).where(MfaChallenge.user_id == user_id, MfaChallenge.consumed_at.is_(None))
+        )
+
+    async def change_asked_in(self, user_id: UUID) -> UUID | None:
+        """The session that asked for the change of address which waits for its proof; None without one."""
+        found: UUID | None = await self.session.scalar(
+            select(EmailChange.session_id).where(
+                EmailChange.user_id == user_id, EmailChange.status == "pending"
+            )
+        )
+        return found
+
+    async def give_up_change(self, user_id: UUID) -> None:
+        """Give up the change of address that waits for its proof, if there is one."""
+        await self.session.execute(
+            update(EmailChange)
+            .where(EmailChange.user_id == user_id, EmailChange.status == "pending")
+            .values(status="expired")
+            .execution_options(synchronize_session=False)
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from app.core.database import SystemSession
+from app.core.database import ScopedSession, SystemSession
 from app.core.errors import Conflict, translate_constraint
 from app.core.events import emit, emit_all
 from app.core.mail_addresses import MailAddress
@@ -25,8 +25,11 @@ translate_constraint(
     Conflict("email_taken", "Another account has this address by now; choose another one."),
 )
 
+SIGNED_OUT = "signed_out"
+"""Why a session ended that signed itself out; what it asked for lives on."""
 
-async def locked_person(session: SystemSession, user_id: UUID) -> User | None:
+
+async def locked_person(session: ScopedSession, user_id: UUID) -> User | None:
     """A person whom nobody else changes until the transaction ends."""
     return await PeopleRepository(session).get(user_id, lock=True)
 
@@ -72,13 +75,34 @@ async def end_sessions(
     return len(ended)
 
 
-async def successor_of(session: SystemSession, session_id: UUID) -> UserSession | None:
+async def successor_of(session: ScopedSession, session_id: UUID) -> UserSession | None:
     """The session that has taken a session's place since, as after a change of the password; else itself."""
     sessions = SessionRepository(session)
     row = await sessions.get(session_id)
     while row is not None and row.replaced_by is not None:
         row = await sessions.get(row.replaced_by)
     return row
+
+
+def was_thrown_out(asking: UserSession | None) -> bool:
+    """Whether a session's person has ended it from elsewhere, as one does with an intruder's."""
+    return asking is not None and asking.revoked_reason not in (None, SIGNED_OUT)
+
+
+async def give_up_change(session: ScopedSession, user: User) -> None:
+    """Forget the change of address that waits for its proof, if there is one; `user` is locked."""
+    if user.pending_email is not None:
+        user.pending_email = None
+        await AccountRepository(session).give_up_change(user.id)
+
+
+async def give_up_intruders_change(session: ScopedSession, user: User) -> None:
+    """The same, if the session that asked for the change was thrown out; called when sessions have ended."""
+    if user.pending_email is None:
+        return
+    asked_in = await AccountRepository(session).change_asked_in(user.id)
+    if asked_in is not None and was_thrown_out(await successor_of(session, asked_in)):
+        await give_up_change(session, user)
 
 
 async def void_tokens(
@@ -104,6 +128,7 @@ async def confirm_address(session: SystemSession, user: User, now: datetime, *, 
         await AccountRepository(session).remove_password(user.id)
         await end_sessions(session, user.id, reason="email_confirmed", now=now)
         await void_tokens(session, user.id, now)
+        await give_up_change(session, user)
     await emit(session, EmailConfirmed(user_id=user.id))
 
 

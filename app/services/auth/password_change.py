@@ -12,7 +12,7 @@ from app.core.events import Event, emit
 from app.core.passwords import hash_password, verify_password
 from app.repositories.auth import Credentials, PeopleRepository, ThrottleRepository
 from app.schemas.auth import ChangePassword, PasswordChanged, SetPassword
-from app.services.auth.accounts import locked_person, void_tokens
+from app.services.auth.accounts import give_up_intruders_change, locked_person, void_tokens
 from app.services.auth.one_time_tokens import MAGIC_LINK, PASSWORD_RESET, STEP_UP
 from app.services.auth.opening import end_other_sessions, replace_session
 from app.services.auth.own_caller import OwnCaller
@@ -118,6 +118,7 @@ class PasswordService:
         await people.set_password(user.id, hashed, now)
         reason = "password_changed"
         revoked = await end_other_sessions(self.session, self.caller.principal, now, reason=reason)
+        await give_up_intruders_change(self.session, user)
         await void_tokens(self.session, user.id, now, only=(PASSWORD_RESET, MAGIC_LINK, STEP_UP))
         opened = await replace_session(self.session, self.caller.principal, self.caller.device, now)
         kind: type[events.PasswordChanged | events.PasswordSet] = (

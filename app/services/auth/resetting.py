@@ -18,7 +18,13 @@ from app.core.mail_addresses import parse_address
 from app.core.passwords import hash_password
 from app.repositories.auth import MOST_ATTEMPTS, OneTimeTokenRepository, PeopleRepository
 from app.schemas.auth import PasswordWasReset, ResetPassword, ResetSent
-from app.services.auth.accounts import confirm_address, end_sessions, use_token, void_tokens
+from app.services.auth.accounts import (
+    confirm_address,
+    end_sessions,
+    give_up_change,
+    use_token,
+    void_tokens,
+)
 from app.services.auth.events import PasswordReset, PasswordResetAsked, PasswordResetRequested
 from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import (
@@ -159,6 +165,7 @@ class ResettingService:
         await confirm_address(self.session, user, now, keep_password=True)
         revoked = await end_sessions(self.session, user.id, reason="password_reset", now=now)
         await void_tokens(self.session, user.id, now)
+        await give_up_change(self.session, user)
         await forgive(self.session, user.email_canonical, user.id, now)
         await emit(
             self.session,

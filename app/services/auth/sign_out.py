@@ -8,37 +8,42 @@ from fastapi import Depends
 
 from app.core import clock
 from app.core.access import CurrentPrincipal
-from app.core.database import Owner
+from app.core.database import Unscoped
 from app.core.errors import Invalid, NotFound
-from app.core.events import emit
+from app.core.events import emit, emit_all
 from app.repositories.auth import SessionRepository
 from app.schemas.auth import SessionReference
 from app.schemas.settings import SessionsToEnd
+from app.services.auth.accounts import SIGNED_OUT, give_up_intruders_change, locked_person
 from app.services.auth.events import SessionRevoked, SignedOut
 
 SignOutScope = Literal["local", "others", "global"]
 
+THROWN_OUT = "user"
+"""Why a session ended that its person has ended from another one, or from the list."""
+
 
 class SignOutService:
-    """Ends the caller's sessions; access and refresh tokens die with the commit."""
+    """Ends the caller's sessions, whom every question names; their tokens die with the commit."""
 
-    def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
+    def __init__(self, session: Unscoped, principal: CurrentPrincipal) -> None:
         self.session = session
         self.principal = principal
 
     async def sign_out(self, scope: SignOutScope) -> None:
         """End this session, all others, or all."""
-        await self._end(scope, reason="signed_out")
+        current = self.principal.session_id
+        if scope != "local":
+            # They may be an intruder's, so that nothing which they have asked for lives on.
+            await self._end(all_but=current, reason=THROWN_OUT)
+        if scope != "others":
+            await self._end(only=current, reason=SIGNED_OUT)
         await emit(self.session, SignedOut(user_id=self._user_id, scope=scope))
 
     async def end_one(self, session_id: UUID) -> None:
         """End one of the caller's live sessions; 404 for any other id."""
-        ended = await SessionRepository(self.session).end_of_person(
-            self._user_id, only=session_id, reason="user", now=clock.now()
-        )
-        if not ended:
+        if not await self._end(only=session_id, reason=THROWN_OUT):
             raise NotFound()
-        await self._tell(ended, "user")
 
     async def end_chosen(self, query: SessionsToEnd, body: SessionReference | None) -> None:
         """End the other sessions, all, or the named one; 422 unless exactly one way is chosen."""
@@ -48,24 +53,25 @@ class SignOutService:
         if identifier is not None:
             await self.end_one(identifier)
         else:
-            await self._end("global" if query.scope == "all" else "others", reason="user")
-
-    async def _end(self, scope: SignOutScope, *, reason: str) -> None:
-        current = self.principal.session_id
-        ended = await SessionRepository(self.session).end_of_person(
-            self._user_id,
-            only=current if scope == "local" else None,
-            all_but=current if scope == "others" else None,
-            reason=reason,
-            now=clock.now(),
-        )
-        await self._tell(ended, reason)
-
-    async def _tell(self, ended: Sequence[UUID], reason: str) -> None:
-        for session_id in ended:
-            await emit(
-                self.session, SessionRevoked(user_id=self._user_id, session_id=session_id, reason=reason)
+            await self._end(
+                all_but=self.principal.session_id if query.scope == "others" else None, reason=THROWN_OUT
             )
+
+    async def _end(
+        self, *, reason: str, only: UUID | None = None, all_but: UUID | None = None
+    ) -> Sequence[UUID]:
+        """End the caller's live sessions, or one, or all but one; answers those that were ended."""
+        user = await locked_person(self.session, self._user_id)
+        assert user is not None  # noqa: S101 - a session cannot outlive its person
+        ended = await SessionRepository(self.session).end_of_person(
+            user.id, only=only, all_but=all_but, reason=reason, now=clock.now()
+        )
+        await emit_all(
+            self.session,
+            [SessionRevoked(user_id=user.id, session_id=ended_id, reason=reason) for ended_id in ended],
+        )
+        await give_up_intruders_change(self.session, user)
+        return ended
 
     @property
     def _user_id(self) -> UUID:

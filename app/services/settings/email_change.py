@@ -34,6 +34,7 @@ from app.services.auth.accounts import (
     successor_of,
     use_token,
     void_tokens,
+    was_thrown_out,
 )
 from app.services.auth.one_time_tokens import (
     EMAIL_CHANGE,
@@ -133,8 +134,7 @@ class EmailProofService:
         user, token = await use_token(self.session, EMAIL_CHANGE, identifier, now)
         change = await self._change(token.subject_id, "pending")
         asking = await successor_of(self.session, change.session_id)
-        if asking is not None and asking.revoked_reason not in (None, "signed_out"):
-            # Its person has thrown the session out since, as one does with an intruder's.
+        if was_thrown_out(asking):
             raise token_used()
         before = user.email
         await move_address(self.session, user, parse_address(change.new_email), now)

@@ -11,7 +11,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.events import emit
 from app.models.auth import User
 from app.repositories.auth import PeopleRepository
-from app.services.auth.accounts import end_sessions
+from app.services.auth.accounts import end_sessions, give_up_intruders_change
 from app.services.auth.staff.events import UserReinstated, UserSuspended
 
 SUSPENDED = "suspended"
@@ -33,6 +33,7 @@ class SuspensionService:
             raise Conflict("user_not_active", "Only an active account can be suspended.")
         user.status = SUSPENDED
         await end_sessions(self.session, user_id, reason=SUSPENDED, now=clock.now())
+        await give_up_intruders_change(self.session, user)
         await emit(self.session, UserSuspended(user_id=user_id, reason=reason))
 
     async def reinstate(self, user_id: UUID, reason: str) -> None:

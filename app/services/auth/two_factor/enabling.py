@@ -25,6 +25,7 @@ from app.schemas.auth.two_factor import (
     TwoFactorStarted,
     VerifyTwoFactor,
 )
+from app.services.auth.accounts import give_up_intruders_change
 from app.services.auth.opening import end_other_sessions, replace_session
 from app.services.auth.own_caller import OwnCaller
 from app.services.auth.recipients import seen
@@ -107,6 +108,7 @@ class EnablingService:
         await give_try_back(self.session, user.id)
         principal, device = self.caller.principal, self.caller.device
         ended = await end_other_sessions(self.session, principal, now, reason="two_factor_enabled")
+        await give_up_intruders_change(self.session, user)
         opened = await replace_session(self.session, principal, device, now, aal=2)
         await emit(
             self.session,
