@@ -272,6 +272,25 @@ async def test_invite_when_there_are_several_addresses(
     assert len(await events(db, "team.limit_reached")) == 1
 
 
+async def test_invite_when_some_of_several_are_no_addresses(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    wrong = ["no address", "", "a@", "é@b.example", f"{'a' * 300}@b.example"]
+    answer = await invite_all(client, alice, wrong[0], "good@a.example", *wrong[1:])
+    assert answer.status_code == 200
+    first, good, *others = answer.json()["items"]
+    assert (good["email"], good["status"], good["code"]) == ("good@a.example", "invited", None)
+    assert [item["email"] for item in (first, *others)] == wrong
+    assert {(item["status"], item["code"]) for item in (first, *others)} == {("refused", "email_invalid")}
+    assert len(await events(db, "team.member_invited")) == 1
+
+
+@pytest.mark.parametrize("wrong", [7, None, "a" * 1001, "a\x00@b.example"])
+async def test_invite_when_one_of_several_is_no_text(client: AsyncClient, alice: Persona, wrong: Any) -> None:
+    body = {"emails": ["good@a.example", wrong]}
+    assert (await client.post("/api/team/invite", headers=alice.headers, json=body)).status_code == 422
+
+
 async def test_several_addresses_when_the_role_is_not_grantable(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:

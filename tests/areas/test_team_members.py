@@ -364,6 +364,23 @@ async def test_leaving_when_it_is_the_owner_or_a_member(
     assert at_home.json()["code"] == "owner_must_transfer"
 
 
+async def test_leaving_when_the_membership_is_suspended(
+    client: AsyncClient, db: SystemSession, alice: Persona, bob: Persona, charlie: Persona
+) -> None:
+    """Nothing else is open to a suspended member, who is no member at all afterwards."""
+    suspended = {"status": "suspended"}
+    bobs = f"/api/team/members/{await member_id(db, bob)}"
+    assert (await client.patch(bobs, headers=alice.headers, json=suspended)).status_code == 200
+    named = {"X-Organization-Id": str(alice.organization_id)}
+    shut = await client.get("/api/products", headers={**bob.headers, **named})
+    assert (shut.status_code, shut.json()["code"]) == (403, "membership_suspended")
+    assert (await client.post("/api/team/leave", headers={**charlie.headers, **named})).status_code == 404
+    assert (await client.post("/api/team/leave", headers={**bob.headers, **named})).status_code == 204
+    assert (await client.post("/api/team/leave", headers={**bob.headers, **named})).status_code == 404
+    assert await addresses(client, alice) == ["alice"]
+    assert [told["user_id"] for told in await events(db, "team.member_left")] == [str(bob.user_id)]
+
+
 async def test_sessions_when_an_administrator_ends_them(
     client: AsyncClient, db: SystemSession, database: Database, alice: Persona, bob: Persona
 ) -> None:

@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
-from app.core.access import Principal, allow
+from app.core.access import Principal, allow, asked_organization
 from app.core.errors import FieldError, Invalid, problems
 from app.core.paging import Page
 from app.core.permissions import Permission
@@ -119,6 +119,9 @@ async def remove_member_alias(
 
 
 @router.post("/leave", status_code=204, responses=problems({409: ["owner_must_transfer"]}))
-async def leave_team(_: SignedIn, acts: MemberActs) -> None:
-    """Leave the active organisation; the session goes on in the personal one."""
-    await acts.leave()
+async def leave_team(_: SignedIn, acts: MemberActs, request: Request) -> None:
+    """Leave the active organisation; the session goes on in the personal one.
+
+    A suspended member names the organisation with `X-Organization-Id`.
+    """
+    await acts.leave(asked_organization(request))

@@ -10,6 +10,7 @@ from app.core.paging import PageQuery
 from app.schemas.base import Input, Output, Query, Text, Timestamp
 
 MOST_ADDRESSES = 20
+LONGEST_CANDIDATE = 1000
 
 RoleKey = Annotated[
     str,
@@ -20,6 +21,10 @@ RoleKey = Annotated[
         description="A built-in role except `owner`, or the key of a custom one.",
         examples=["member"],
     ),
+]
+Candidate = Annotated[
+    str,
+    Field(max_length=LONGEST_CANDIDATE, description="An e-mail address.", examples=["nora@atelier.example"]),
 ]
 Message = Annotated[Text, Field(max_length=500, description="A few words that the mail carries.")]
 InvitationToken = Annotated[
@@ -41,7 +46,12 @@ class Invite(Input):
     )
 
     email: MailAddressText | None = None
-    emails: list[MailAddressText] | None = Field(None, min_length=1, max_length=MOST_ADDRESSES)
+    emails: list[Candidate] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_ADDRESSES,
+        description="One that is no address is refused by itself.",
+    )
     role: RoleKey = "member"
     message: Message | None = None
     token: str | None = Field(
@@ -90,7 +100,10 @@ class InvitedOne(Output):
 
     email: str
     status: Literal["invited", "already_pending", "refused"]
-    code: str | None = Field(description="Why it was refused.")
+    code: str | None = Field(
+        description="Why it was refused: `email_invalid`, `own_address`, `already_member`,"
+        " `invitation_pending`, `plan_limit_reached` or `rate_limited`."
+    )
     invitation: InvitationRead | None
 
 

@@ -115,9 +115,13 @@ class MemberActService:
             private={"organization_id": actor.organization.id},
         )
 
-    async def leave(self) -> None:
-        """Leave the active organisation. 404 without one, 409 `owner_must_transfer`."""
-        organization_id = active_organization(self.principal)
+    async def leave(self, asked: UUID | None) -> None:
+        """Leave the active organisation, or `asked`, which the request names; 409 `owner_must_transfer`.
+
+        404 for whoever is no member there. A suspended member may leave too, and has to name it: nothing else
+        is open to them, so that it is nobody's active organisation.
+        """
+        organization_id = asked or active_organization(self.principal)
         organization = await self.team.lock_organization(organization_id)
         standing = await self.team.standing(organization_id, user_id=person_of(self.principal))
         if organization is None or standing is None:
@@ -130,6 +134,7 @@ class MemberActService:
             MemberLeft(
                 member_id=standing.member.id, user_id=standing.member.user_id, effects=effects_of(removal)
             ),
+            organization_id=organization_id,
         )
 
     async def _target(self, actor: Actor, reference: MemberReference) -> Standing:

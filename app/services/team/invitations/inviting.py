@@ -115,7 +115,7 @@ class InvitingService:
         stopped: PaymentRequired | None = None
         for email in emails[:allowed]:
             try:
-                outcome = await self._invite_apart(inviter, wish, parse_address(email))
+                outcome = await self._invite_apart(inviter, wish, _address(email))
             except AppError as refusal:
                 stopped = refusal if isinstance(refusal, PaymentRequired) else stopped
                 items.append(_refused(email, refusal.code))
@@ -250,6 +250,13 @@ class InvitingService:
 
 def _refused(email: str, code: str) -> InvitedOne:
     return InvitedOne(email=email, status="refused", code=code, invitation=None)
+
+
+def _address(email: str) -> MailAddress:
+    try:
+        return parse_address(email)
+    except ValueError:
+        raise Invalid("email_invalid", "This is no e-mail address.") from None
 
 
 def _refuse_own(inviter: Inviter, address: MailAddress) -> None:
