@@ -10,17 +10,19 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.core import clock
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession
 from app.models.auth import User
 from app.models.privacy import Consent, PolicyDocument
 from app.services.privacy.consents import address_prefix, subject_ref
 from tests.factories.accounts import make_user
 from tests.factories.invitations import make_invitation, token_of
 from tests.factories.privacy import VERSION, make_consent, make_policy
-from tests.support.accounts import bearer, events, person, sign_up
+from tests.support.accounts import OTHER_PASSWORD, bearer, events, link_token, person, sign_in, sign_up
+from tests.support.links import magic_link, reset, reset_token, verify_link
 from tests.support.personas import Persona
 
 EMAIL = "Camille@Maison.example"
+ADDRESS = EMAIL.lower()
 LEDGER = "/api/privacy/consents"
 POLICIES = "/api/privacy/policies"
 
@@ -336,6 +338,53 @@ async def test_invited_signup_when_it_brings_consents(
     answer = await sign_up(client, EMAIL, invitation_token=token, consents=[choice("terms")])
     assert answer.status_code == 201, answer.text
     assert await required(client, bearer(answer.json())) == ["privacy_policy"]
+
+
+async def stands(db: SystemSession, user: User) -> dict[str, bool]:
+    """What a person's ledger says last of each purpose."""
+    return {purpose: is_granted for purpose, is_granted, _ in await rows_of(db, user)}
+
+
+@pytest.mark.parametrize("way", ["magic link", "reset", "invitation"])
+async def test_consents_when_the_owner_of_the_address_takes_the_account_over(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona, way: str
+) -> None:
+    """Somebody signed up with the address; what they granted is not the owner's word."""
+    await sign_up(client, ADDRESS, consents=[*NEEDED, choice("marketing_email")])
+    user = await person(db, ADDRESS)
+    assert user is not None
+    if way == "magic link":
+        link = await magic_link(client, database, ADDRESS)
+        opened = await verify_link(client, **link.by_token())
+        assert await required(client, bearer(opened.json())) == ["terms", "privacy_policy"]
+    elif way == "reset":
+        token = await reset_token(client, database, ADDRESS)
+        assert (await reset(client, token, OTHER_PASSWORD)).status_code == 200
+        opened = await sign_in(client, ADDRESS, OTHER_PASSWORD)
+        assert await required(client, bearer(opened.json())) == ["terms", "privacy_policy"]
+    else:
+        invitation = await make_invitation(db, owner=alice, email=ADDRESS, role="designer")
+        token = await token_of(db, invitation.id)
+        opened = await sign_up(client, ADDRESS, invitation_token=token, consents=NEEDED)
+        assert await required(client, bearer(opened.json())) == []
+    is_own = way == "invitation"
+    assert await stands(db, user) == {"marketing_email": False, "terms": is_own, "privacy_policy": is_own}
+    told = {event["purpose"] for event in await events(db, "privacy.consent_withdrawn")}
+    assert told == {"marketing_email", "terms", "privacy_policy"}
+
+
+async def test_consents_when_a_signup_is_confirmed(
+    client: AsyncClient, database: Database, db: SystemSession
+) -> None:
+    """Whoever signed up reads the mail of that sign-up: what they granted stands, also after a reset."""
+    await sign_up(client, ADDRESS, consents=NEEDED)
+    user = await person(db, ADDRESS)
+    assert user is not None
+    confirmed = await client.post("/api/auth/confirm", json={"token": await link_token(db, ADDRESS)})
+    assert confirmed.status_code == 200, confirmed.text
+    token = await reset_token(client, database, ADDRESS)
+    assert (await reset(client, token, OTHER_PASSWORD)).status_code == 200
+    assert await stands(db, user) == {"terms": True, "privacy_policy": True}
 
 
 async def test_policies_when_anybody_asks(client: AsyncClient, db: SystemSession) -> None:

@@ -19,6 +19,7 @@ from app.repositories.auth import (
 from app.services.auth.events import EmailConfirmed, SessionRevoked
 from app.services.auth.one_time_tokens import RESCUES, why_dead
 from app.services.auth.refusals import token_invalid
+from app.services.privacy.consents import withdraw_unproved
 
 translate_constraint(
     "users_email_canonical_key",
@@ -118,8 +119,9 @@ async def void_tokens(
 async def confirm_address(session: SystemSession, user: User, now: datetime, *, keep_password: bool) -> None:
     """Note that a person proved their address, unless it was known; `user` is locked.
 
-    Whoever signed up with the address had not proved it. With `keep_password` false the password, sessions
-    and tokens of that sign-up are dropped, so that a stranger who came first is not let in with the owner.
+    Whoever signed up with the address had not proved it. With `keep_password` false the password, sessions,
+    tokens and consents of that sign-up are dropped, so that a stranger who came first is not let in with the
+    owner, and has not spoken for them.
     """
     if user.email_confirmed_at is not None:
         return
@@ -129,6 +131,7 @@ async def confirm_address(session: SystemSession, user: User, now: datetime, *, 
         await end_sessions(session, user.id, reason="email_confirmed", now=now)
         await void_tokens(session, user.id, now)
         await give_up_change(session, user)
+        await withdraw_unproved(session, user.id, now)
     await emit(session, EmailConfirmed(user_id=user.id))
 
 

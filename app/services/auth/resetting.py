@@ -40,6 +40,7 @@ from app.services.auth.refusals import remembered, token_invalid
 from app.services.auth.second_factor import check_factor, has_active_factor
 from app.services.auth.signup import refuse_weak_password
 from app.services.auth.throttle import forgive
+from app.services.privacy.consents import withdraw_unproved
 
 
 class ForgottenService:
@@ -162,6 +163,9 @@ class ResettingService:
             # It was turned on after the look; the refusal gives the token back.
             raise mfa_required()
         await PeopleRepository(self.session).set_password(user.id, hashed, now)
+        if user.email_confirmed_at is None:
+            # The mail proves the address, and says nothing about who signed up with it.
+            await withdraw_unproved(self.session, user.id, now)
         await confirm_address(self.session, user, now, keep_password=True)
         revoked = await end_sessions(self.session, user.id, reason="password_reset", now=now)
         await void_tokens(self.session, user.id, now)

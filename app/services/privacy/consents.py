@@ -98,6 +98,16 @@ async def refuse_unknown_versions(session: ScopedSession, choices: Sequence[Cons
         raise _unknown_version(*(f"/consents/{number}/policy_version" for number in wrong))
 
 
+async def withdraw_unproved(session: ScopedSession, user_id: UUID, now: datetime) -> None:
+    """Withdraw what sign-ups granted with an address that somebody has proved in another way since.
+
+    Nobody knows who signed up: it may have been a stranger, and the owner of the address is asked anew.
+    """
+    unsaid = [{"id": uuid7(), "purpose": purpose} for purpose in PURPOSES]
+    rows = await _record(session, user_id, unsaid, "signup", None, now)
+    await emit_all(session, [_event(user_id, row) for row in rows])
+
+
 async def record_signup(
     session: ScopedSession, user_id: UUID, choices: Sequence[ConsentChoice], locale: str, now: datetime
 ) -> None:
