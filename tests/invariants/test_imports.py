@@ -174,6 +174,17 @@ RULES = (
         },
     ),
     Rule(
+        "foreign_requests",
+        (importing(r"(?:httpx|httpcore|aiohttp|requests|urllib3|urllib\.request|http\.client)"),),
+        "send it by app.clients.outbound, which reaches nothing inside and bounds everything",
+        {
+            "app/clients/oauth/": "Providers of sign-in have fixed addresses.",
+            "app/clients/outbound/": "It is the outbound client.",
+            "app/clients/stripe/": "Stripe has one fixed address.",
+            "app/services/stripe_sandbox/delivering.py": "The sandbox calls this service itself.",
+        },
+    ),
+    Rule(
         "http_exception",
         (importing(r"(?:fastapi|starlette)(?:\.exceptions)?\.HTTPException"),),
         "raise an AppError from app.core.errors",
@@ -242,6 +253,7 @@ OFFENCES = {
     "sql_verbs": "from sqlalchemy import select\nawait self.session.execute(x)",
     "raw_sql": "from sqlalchemy import text\nOrder.__table__",
     "unscoped_sessions": "from app.core.database import SystemSession\nself.database.transaction()",
+    "foreign_requests": "import httpx\nfrom urllib.request import urlopen",
     "http_exception": "from fastapi import HTTPException\nimport starlette.exceptions\n"
     "from starlette.exceptions import HTTPException",
     "background_tasks": "from fastapi import BackgroundTasks\nimport starlette.background",
