@@ -96,7 +96,9 @@ class EventPoll(Output):
 class TicketRead(Output):
     """Lets whoever sends it open one stream."""
 
-    ticket: str = Field(examples=["luneo_st_AZelwn0-exqcTy6NahtcPw"])
+    ticket: str | None = Field(
+        description="Null in a repeated answer.", examples=["luneo_st_AZelwn0-exqcTy6NahtcPw"]
+    )
     expires_in: int = Field(description="Seconds.")
 
 
