@@ -30,6 +30,9 @@ Audience = Literal["organization", "personal", "topic", "internal"]
 AUDIT = "audit"
 """The handler that keeps an event in the audit log."""
 
+WEBHOOKS = "webhooks"
+"""The handler that makes deliveries to customers' endpoints of an event."""
+
 CALLER = "caller"
 """The member of an audited event's private part that says from where the request came."""
 
@@ -64,7 +67,8 @@ class Event:
     `type` names it, `audience` says who may hear of it, `read_permission` cuts an organisation's audience,
     `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards,
     `subject` is the kind of thing it is about and the field that holds its id, `audit` says what the audit
-    log keeps of it, or in words why it keeps nothing. One that is audited has the handler `audit` by itself.
+    log keeps of it, or in words why it keeps nothing. One that is audited has the handler `audit` by itself,
+    and one that webhooks carry the handler `webhooks`.
     """
 
     type: ClassVar[str]
@@ -83,6 +87,8 @@ class Event:
         if "type" in cls.__dict__:
             if cls.is_audited and AUDIT not in cls.handlers:
                 cls.handlers = (*cls.handlers, AUDIT)
+            if cls.webhook and WEBHOOKS not in cls.handlers:
+                cls.handlers = (*cls.handlers, WEBHOOKS)
             if REGISTRY.get(cls.type, cls).__qualname__ != cls.__qualname__:
                 raise TypeError(f"two event classes have the type {cls.type}")
             REGISTRY[cls.type] = cls

@@ -20,6 +20,7 @@ from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
 from tests.factories.stripe_webhooks import make_command, make_difference
+from tests.factories.webhooks import make_delivery, make_webhook
 from tests.invariants.served import Served
 from tests.support.audit import make_entry
 from tests.support.personas import Persona
@@ -127,10 +128,19 @@ async def _export(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_export(db, owner=owner)
 
 
+async def _webhook(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return (await make_webhook(db, owner=owner))[0]
+
+
+async def _delivery(db: SystemSession, owner: Persona, made: Made) -> Any:
+    return await make_delivery(db, owner=owner, endpoint_id=made["webhook_id"].id, status="succeeded")
+
+
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "api_key_id": _api_key,
     "checkout_session_id": _checkout,
     "command_id": _command,
+    "delivery_id": _delivery,
     "difference_id": _difference,
     "discount_id": _discount,
     "entry_id": _entry,
@@ -151,6 +161,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "role_id": _role,
     "session_id": _session,
     "user_id": _user,
+    "webhook_id": _webhook,
 }
 """How a row is made that a path id can name; one entry per id of the document."""
 

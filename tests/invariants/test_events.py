@@ -152,6 +152,17 @@ TYPES = {
     "user.two_factor_enabled",
     "user.two_factor_started",
     "user.updated",
+    "webhook_delivery.exhausted",
+    "webhook_delivery.retry_requested",
+    "webhook_endpoint.created",
+    "webhook_endpoint.deleted",
+    "webhook_endpoint.disabled",
+    "webhook_endpoint.enabled",
+    "webhook_endpoint.failing",
+    "webhook_endpoint.paused",
+    "webhook_endpoint.recovered",
+    "webhook_endpoint.secret_revealed",
+    "webhook_endpoint.updated",
 }
 """What the catalogue of events names and the service emits. A name is never used again for something else."""
 

@@ -32,6 +32,7 @@ from tests.factories.privacy import make_consent, make_policy
 from tests.factories.products import make_product
 from tests.factories.roles import make_role
 from tests.factories.stripe_webhooks import make_command, make_difference, make_stripe_event
+from tests.factories.webhooks import make_attempt, make_delivery, make_webhook
 from tests.invariants.examples import body_schema, resolve
 from tests.invariants.path_ids import family
 from tests.invariants.served import Served, document, served
@@ -122,6 +123,22 @@ async def _roles(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any
     await make_role(db, owner.organization_id)
 
 
+async def _webhooks(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_webhook(db, owner=owner)
+
+
+async def _deliveries(db: SystemSession, owner: Persona, ids: dict[str, Any]) -> Any:
+    delivery = await make_delivery(db, owner=owner, endpoint_id=ids["webhook_id"])
+    await make_attempt(db, owner=owner, delivery=delivery)
+
+
+async def _webhook_types(_db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    # The real ones may be more than a page holds.
+    for name in [name for name in REGISTRY if not name.startswith("test.")]:
+        del REGISTRY[name]
+    declare_event(f"test.happened_{len(REGISTRY)}", audience="organization").webhook = True
+
+
 async def _audit_entries(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_entry(db, owner.organization_id, actor=owner)
 
@@ -198,6 +215,10 @@ MAKERS: dict[str, Maker] = {
     "GET /api/events": _events,
     "GET /api/events/types": _event_types,
     "GET /api/integrations/api-keys": _api_keys,
+    "GET /api/integrations/webhooks": _webhooks,
+    "GET /api/integrations/webhooks/event-types": _webhook_types,
+    "GET /api/integrations/webhooks/{webhook_id}/deliveries": _deliveries,
+    "GET /api/integrations/webhooks/{webhook_id}/history": _deliveries,
     "GET /api/orders": _orders,
     "GET /api/orders/discounts": _discounts,
     "GET /api/orders/list": _orders,

@@ -120,7 +120,6 @@ UNBUILT = {
         "support_manage",
         "support_read",
         "support_write",
-        "webhooks_manage",
     ]
 }
 """Permissions of areas that do not exist yet; whoever builds one takes its names out."""

@@ -25,6 +25,9 @@ SWEEPS = {
     "products_search": "A GIN index; the terms begin with the organisation.",
     "stripe_commands_due": "The sweep of commands looks at those of every organisation.",
     "team_members_user_id": "The organisations of a person.",
+    "webhook_attempts_loose": "Old pings and tests of every organisation are forgotten.",
+    "webhook_deliveries_created_at": "Old deliveries of every organisation are forgotten.",
+    "webhook_deliveries_due": "The sweep for lost workers looks at deliveries of every organisation.",
     "usage_events_expired": "The sweep of reservations that nobody confirmed looks at every organisation.",
 }
 """Indexes of owned tables that the organisation does not lead, and why; none of them is unique."""

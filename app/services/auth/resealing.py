@@ -8,11 +8,16 @@ import structlog
 from app.core.crypto import SealBroken, key_ring, seal, sealed_by, unseal
 from app.core.database import Database
 from app.models.auth import MfaFactor, UserSession
+from app.models.integrations import WebhookSecret
 from app.repositories.auth import SealedColumn
 
 logger = structlog.get_logger(__name__)
 
-SEALED: tuple[tuple[Any, str], ...] = ((MfaFactor, "secret_sealed"), (UserSession, "refresh_key_sealed"))
+SEALED: tuple[tuple[Any, str], ...] = (
+    (MfaFactor, "secret_sealed"),
+    (UserSession, "refresh_key_sealed"),
+    (WebhookSecret, "secret_sealed"),
+)
 """Tables and columns that outlive a key of the ring."""
 
 BATCH = 500

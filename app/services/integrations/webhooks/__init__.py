@@ -1,0 +1,1 @@
+"""Outgoing webhooks: endpoints of customers, and the deliveries of events to them."""
