@@ -8,13 +8,14 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from app.core import protocol
+from app.core import http, protocol
 from app.core.config import get_settings
 from app.core.protocol import BoundedProtocol
 from app.services.files.receiving import uploads_folder
 from tests.support.personas import Persona
 
 CLOSE = b"Host: x\r\nConnection: close\r\n"
+MEBIBYTE = 1024 * 1024
 
 
 @pytest.fixture
@@ -98,12 +99,69 @@ async def test_upgrades_are_ignored(port: int) -> None:
     assert status(await exchange(port, sent)) == 200
 
 
-async def test_body_without_a_length_ends_with_413_and_the_connection(port: int) -> None:
+async def test_body_without_a_length_ends_with_413_and_the_connection(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "FORGET_SECONDS", 0.2)
     head = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     answer = await exchange(port, head + b"Transfer-Encoding: chunked\r\n\r\n", *([chunk] * 17))
     assert status(answer) == 413
     assert b"connection: close" in answer.lower()
+
+
+JSON = b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+@pytest.mark.parametrize("mebibytes", [5, 14])
+async def test_body_that_is_far_too_large_is_answered(
+    port: int, mebibytes: int, *, is_declared: bool
+) -> None:
+    """The whole body is sent before anything is read, and the refusal is there to be read all the same."""
+    body = b"x" * (mebibytes * MEBIBYTE)
+    if is_declared:
+        answer = await exchange(port, JSON + b"Content-Length: %d\r\n\r\n" % len(body), body)
+    else:
+        head = JSON + b"Transfer-Encoding: chunked\r\n\r\n"
+        answer = await exchange(port, head, in_chunks(body), b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b"}")
+    assert b'"code":"body_too_large"' in answer
+    assert b"connection: close" in answer.lower()
+
+
+async def test_body_that_never_ends_is_answered_at_once_and_cut_off(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads while they send has the refusal before the server gives up on them."""
+    monkeypatch.setattr(http, "MAX_FORGOTTEN", 4 * MEBIBYTE)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(JSON + b"Content-Length: 1000000000\r\n\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert status(head) == 413
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
+    assert b'"code":"body_too_large"' in await asyncio.wait_for(reader.readexactly(length), 5)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 100 * MEBIBYTE:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+            sent += 65_536
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    assert 4 * MEBIBYTE <= sent < 30 * MEBIBYTE
+
+
+async def test_body_that_is_too_large_is_not_waited_for_long(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "FORGET_SECONDS", 0.2)
+    began = asyncio.get_running_loop().time()
+    answer = await exchange(port, JSON + b"Content-Length: 9000000\r\n\r\n", b"x" * 100)
+    assert status(answer) == 413
+    assert asyncio.get_running_loop().time() - began < 3
 
 
 async def test_request_after_a_refused_method_is_answered_on_the_same_connection(port: int) -> None:
@@ -195,7 +253,6 @@ async def test_body_that_comes_slowly_but_steadily_is_taken(
 UPLOAD = b"POST /api/settings/avatar HTTP/1.1\r\nHost: api.luneo.test\r\n"
 FORM = b"Content-Type: multipart/form-data; boundary=xXx\r\n"
 PART = b'--xXx\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-MEBIBYTE = 1024 * 1024
 
 
 def upload_head(who: Persona, *more: bytes) -> bytes:

@@ -33,9 +33,9 @@ TRACE_PARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([
 MAX_BODY = 1024 * 1024
 """Bytes of a body, unless the route says `body_up_to(…)`."""
 
-MAX_FORGOTTEN = 4 * MAX_BODY
+MAX_FORGOTTEN = 16 * MAX_BODY
 FORGET_SECONDS = 5.0
-"""How much of a body that is too large is read and forgotten before its refusal, and for how long."""
+"""How much of a body that is too large is read and forgotten after its refusal, and for how long."""
 
 BODY_LIMIT = "luneo.body_limit"
 """Where the scope of a request keeps the limit of its body when it is not MAX_BODY."""
@@ -220,7 +220,9 @@ class BodyLimitLayer:
     """Refuses a body that is larger than allowed, by its declared length or while it is read.
 
     It judges when the route reads, so that a dependency may have raised the limit; a body that nobody reads
-    is never kept in memory.
+    is never kept in memory. The refusal is sent at once, whole, and what is left of the body is read and
+    forgotten before the answer ends and the connection closes: a connection that is closed on unread bytes is
+    reset, and a client that has not read the refusal by then would never see it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -233,38 +235,43 @@ class BodyLimitLayer:
         declared = header(scope, b"content-length") or b"0"
         expected = int(declared) if declared.isdigit() and len(declared) < 19 else 0
         received = 0
+        has_rest = False
 
         async def counted_receive() -> Message:
-            nonlocal received
+            nonlocal received, has_rest
             limit = scope.get(BODY_LIMIT, MAX_BODY)
             if expected > limit:
-                await take_in(scope, receive, expected)
+                has_rest = True
                 raise _too_large(limit)
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                if message.get("more_body"):
-                    await take_in(scope, receive, expected)
+                has_rest = message.get("more_body", False)
                 raise _too_large(limit)
             return message
 
-        await self.app(scope, counted_receive, send)
+        async def patient_send(message: Message) -> None:
+            is_last = message["type"] == "http.response.body" and not message.get("more_body")
+            if not (has_rest and is_last):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await take_in(scope, receive, most=MAX_FORGOTTEN, seconds=FORGET_SECONDS)
+            await send({"type": "http.response.body", "body": b""})
+
+        await self.app(scope, counted_receive, patient_send)
 
 
-async def take_in(
-    scope: Scope, receive: Receive, expected: int, *, most: int | None = None, seconds: float | None = None
-) -> None:
-    """Read and forget what is left of a body, within bounds: narrow ones, or those that are given.
+async def take_in(scope: Scope, receive: Receive, *, most: int, seconds: float) -> None:
+    """Read and forget what is left of a body, up to `most` bytes and for so many seconds.
 
-    Most clients read no answer before they have sent all, and a connection that is closed on unread bytes
-    is reset, so that the refusal would be lost.
+    Most clients read no answer before they have sent all. One that asks first (`Expect`) sends nothing more.
     """
-    most = MAX_FORGOTTEN if most is None else most
-    if expected > most or header(scope, b"expect") is not None:
+    if header(scope, b"expect") is not None:
         return
     forgotten = 0
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FORGET_SECONDS if seconds is None else seconds):
+        async with asyncio.timeout(seconds):
             while forgotten <= most:
                 message = await receive()
                 forgotten += len(message.get("body", b""))

@@ -27,6 +27,10 @@ MAX_FORGOTTEN = 32 * 1024 * 1024
 FORGET_SECONDS = 30.0
 """Of a refused upload that says its length: a photograph straight from a camera gets its 413."""
 
+MAX_FORGOTTEN_UNDECLARED = 4 * 1024 * 1024
+FORGET_SECONDS_UNDECLARED = 5.0
+"""Of one that does not."""
+
 KEPT_SECONDS = 3600
 SWEEP_SECONDS = 600
 
@@ -125,11 +129,17 @@ class _Body:
         if is_read_on:
             # What is forgotten is bounded by itself; the refusal is told already.
             await body_up_to(sys.maxsize)(self._request)
-            most, seconds = (MAX_FORGOTTEN, FORGET_SECONDS) if self.declared else (None, None)
-            scope, receive = self._request.scope, self._request.receive
-            await take_in(scope, receive, self.declared, most=most, seconds=seconds)
+            await self._take_in()
         refusal.headers["Connection"] = "close"
         return refusal
+
+    async def _take_in(self) -> None:
+        """Read on before the refusal, unless there is too much to come."""
+        most, seconds = MAX_FORGOTTEN, FORGET_SECONDS
+        if not self.declared:
+            most, seconds = MAX_FORGOTTEN_UNDECLARED, FORGET_SECONDS_UNDECLARED
+        if self.declared <= most:
+            await take_in(self._request.scope, self._request.receive, most=most, seconds=seconds)
 
 
 async def _read(body: _Body, form: UploadForm) -> None:
