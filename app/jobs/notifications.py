@@ -8,10 +8,17 @@ from app.core.database import Database, SystemSession
 from app.jobs.handlers import EventRow, handler
 from app.jobs.queue import defer, job
 from app.repositories.notifications import EmailRepository
-from app.services.notifications.mailing import enqueue, send, senders_of
+from app.services.notifications.inbox.history import delivery_finished
+from app.services.notifications.mailing import enqueue
 from app.services.notifications.requests import COMPOSERS
+from app.services.notifications.senders import senders_of
+from app.services.notifications.sending import send
 
 KEPT = timedelta(days=30)
+LATE = timedelta(seconds=5)
+TOLD = timedelta(hours=1)
+"""How long after its end a mail keeps what it told, for a retry by the staff."""
+
 STEP = 500
 
 
@@ -32,15 +39,35 @@ async def send_mail(database: Database, *, email_id: str) -> None:
     await send(database, senders_of(database), UUID(email_id))
 
 
+@handler("mail_retry")
+async def retry_mail(session: SystemSession, event: EventRow) -> None:
+    """Try a mail again that was given up."""
+    email_id = UUID(event.data["email_id"])
+    if await EmailRepository(session).revive(email_id, clock.now()):
+        await delivery_finished(session, email_id, "queued")
+        await defer(session, "mail.send", email_id=email_id)
+
+
 @job("mail.sweep", queue="maintenance", cron="* * * * * */10")
 async def sweep_mails(database: Database) -> None:
-    """Queue again what is due: later tries, and what a worker left when it died."""
-    if not senders_of(database):
-        return
+    """Queue again what is due: later tries, and what a worker left when it died; end what is too late."""
+    now = clock.now()
     async with database.transaction() as session:
+        emails = EmailRepository(session)
         # A mail that was queued a moment ago has a job of its own; the sweep only looks after the late ones.
-        for email_id in await EmailRepository(session).due(clock.now() - timedelta(seconds=5), STEP):
+        late = now - LATE
+        due = emails.due(late, STEP) if senders_of(database) else emails.too_late(now, STEP)
+        for email_id in await due:
             await defer(session, "mail.send", queueing_lock=f"mail:{email_id}", email_id=email_id)
+
+
+@job("mail.wipe", queue="maintenance", cron="*/5 * * * *")
+async def wipe_mails(database: Database) -> None:
+    """Forget what mails said an hour after they ended."""
+    wiped = STEP
+    while wiped == STEP:
+        async with database.transaction() as session:
+            wiped = await EmailRepository(session).wipe(clock.now() - TOLD, STEP)
 
 
 @job("mail.prune", queue="maintenance", cron="40 3 * * *")

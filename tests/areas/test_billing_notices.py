@@ -57,9 +57,9 @@ async def test_renewal_when_it_comes_closer(
         await shop.process()
         assert await told(db, "invoice.upcoming") == 1
         await handle_events(database)
-        assert (await mails(shop, alice.email)).count("billing_upcoming") == 1
+        assert (await mails(shop, alice.email)).count("subscription_reminder") == 1
     mail = await shop.client.get("/sandbox/mail.json", params={"to": alice.email})
-    (item,) = (item for item in mail.json()["items"] if item["template"] == "billing_upcoming")
+    (item,) = (item for item in mail.json()["items"] if item["template"] == "subscription_reminder")
     assert "47.00 EUR" in str(item)
 
 

@@ -133,8 +133,8 @@ async def test_year_when_a_card_fails_in_it(
     await handle_events(database)
     mails = await shop.client.get("/sandbox/mail.json", params={"to": alice.email})
     templates = [item["template"] for item in mails.json()["items"]]
-    assert templates.count("billing_recovered") == 1
-    assert templates.count("billing_payment_failed") == 1
+    assert templates.count("payment_success") == 1
+    assert templates.count("invoice_payment_failed") == 1
 
 
 async def upgrade(shop: Shop) -> None:

@@ -14,7 +14,8 @@ from app.core.database import Database, SystemSession
 from app.core.ids import uuid7
 from app.jobs.notifications import prune_mails, sweep_mails
 from app.models.notifications import Email, EmailSuppression, MailOutbox
-from app.services.notifications.mailing import enqueue, send
+from app.services.notifications.mailing import enqueue
+from app.services.notifications.sending import send
 from app.services.notifications.requests import MailLink, MailRequest
 from app.services.notifications.templates import LOCALES, VARIABLES, TemplateError, render
 from tests.support.events import handle_events

@@ -30,7 +30,7 @@ async def post(
     content: bytes,
     seconds: float = SECONDS,
 ) -> OutboundAnswer:
-    """The provider's answer, whatever its status; MailRefused before the request is out, or MailOutcomeUnknown."""
+    """The provider's answer, whatever its status; MailRefused or MailOutcomeUnknown when there is none."""
     try:
         return await outbound.send(
             "POST",
@@ -68,7 +68,7 @@ def refusal_of(
 
 
 def person(address: str) -> dict[str, Any]:
-    """`Luneo <no-reply@luneo.test>` as providers want it: `{"email", "name"}`, without a name if there is none."""
+    """`Luneo <no-reply@luneo.test>` as providers want it: `{"email"}`, and `name` if there is one."""
     name, bare = parseaddr(address)
     return {"email": bare, "name": name} if name else {"email": bare}
 

@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-TASKS = {"images.square": ("app.core.isolated.images", "square")}
+TASKS = {
+    "images.square": ("app.core.isolated.images", "square"),
+    "mails.render": ("app.core.isolated.mail_texts", "render"),
+}
 """Every task by its name: the module and the function, `f(**arguments) -> report`."""
 
 MAX_FILE = 300 * 1024 * 1024

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from app.core import clock
@@ -11,6 +11,7 @@ from app.core.database import SystemSession
 from app.core.devices import Device
 from app.models.auth import User
 from app.repositories.auth import PeopleRepository
+from app.schemas.notifications.words import Category
 from app.services.notifications.requests import MailLink, MailRequest
 
 USEFUL_FOR = timedelta(hours=24)
@@ -78,7 +79,7 @@ def facts_in(locale: str, private: Mapping[str, Any]) -> dict[str, str]:
 def mail_to(
     recipient: Recipient,
     template: str,
-    category: Literal["account", "security"],
+    category: Category,
     facts: Mapping[str, str] | None = None,
     *,
     to: str | None = None,

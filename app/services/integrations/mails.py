@@ -38,4 +38,4 @@ async def expiring_mails(
     creator = await repository.rights_of(key.organization_id, [key.created_by])
     wanted = dict.fromkeys([*creator, *keepers])
     recipients = [await recipient_of(session, user_id) for user_id in wanted]
-    return [mail_to(one, "api_key_expiring", "account", facts) for one in recipients if one is not None]
+    return [mail_to(one, "api_key_expiring", "integrations", facts) for one in recipients if one is not None]

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.core.events import Event
+from app.schemas.notifications.words import Category
 
 if TYPE_CHECKING:
     from app.core.database import SystemSession
@@ -47,12 +48,14 @@ class MailRequest:
     template: str
     to: str
     locale: str
-    category: Literal["account", "security", "order_customer"]
+    category: Category
     expires_at: datetime
     user_id: UUID | None = None
     organization_id: UUID | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     link: MailLink | SignedLink | None = None
+    texts: Mapping[str, str] | None = None
+    """`subject`, `text` and `html` of a mail that was rendered before, as the test of a text is."""
 
 
 Composer = Callable[["SystemSession", str, dict[str, Any], dict[str, Any]], Awaitable[list[MailRequest]]]

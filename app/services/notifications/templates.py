@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from app.core.isolated.mail_texts import Refused, render_parts
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "templates" / "mail"
 LOCALES = ("fr", "en")
-LARGEST = 256 * 1024
+PARTS = {"subject": "subject", "html": "html", "text": "txt"}
+"""The parts of a mail, and how the files of each end."""
+
+FRAMED = (("html", "html"), ("text", "txt"))
 
 VARIABLES: Mapping[str, frozenset[str]] = {
     "account_exists": frozenset({"name", "sign_in_url", "reset_url"}),
@@ -20,12 +22,13 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "api_key_expiring": frozenset({"name", "key_name", "key_hint", "shop", "days", "until", "keys_url"}),
     "backup_code_used": frozenset({"name", "remaining", "is_low", "device", "place", "time", "security_url"}),
     "backup_codes_regenerated": frozenset({"name", "device", "place", "time", "security_url"}),
-    "billing_action_required": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
-    "billing_payment_failed": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
-    "billing_recovered": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
+    "payment_action_required": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
+    "invoice_payment_failed": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
+    "payment_success": frozenset({"name", "shop", "invoice_number", "amount", "is_last", "pay_url"}),
     "billing_setup_failed": frozenset({"name", "shop", "billing_url"}),
-    "billing_trial_ending": frozenset({"name", "shop", "plan", "until", "billing_url"}),
-    "billing_upcoming": frozenset({"name", "shop", "plan", "amount", "until", "billing_url"}),
+    "trial_ending": frozenset({"name", "shop", "plan", "until", "billing_url"}),
+    "subscription_reminder": frozenset({"name", "shop", "plan", "amount", "until", "billing_url"}),
+    "course_completion": frozenset({"name", "course", "course_url"}),
     "email_change": frozenset({"name", "action_url", "until", "device", "place", "time", "security_url"}),
     "email_change_notice": frozenset({"name", "device", "place", "time", "security_url"}),
     "email_change_undone": frozenset({"name", "reset_url", "device", "place", "time", "security_url"}),
@@ -35,6 +38,7 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "email_confirmation": frozenset({"name", "action_url", "code"}),
     "identity_linked": frozenset({"name", "provider", "device", "place", "time", "security_url"}),
     "identity_unlinked": frozenset({"name", "provider", "device", "place", "time", "security_url"}),
+    "integration_needs_reauth": frozenset({"name", "shop", "service", "connections_url"}),
     "invitation_declined": frozenset({"name", "email", "organization"}),
     "limit_reached": frozenset({"name", "organization", "what", "limit", "upgrade_url"}),
     "magic_link": frozenset({"name", "action_url", "code", "device", "place", "time"}),
@@ -42,6 +46,7 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "member_removed": frozenset({"name", "organization"}),
     "membership_suspended": frozenset({"name", "organization"}),
     "new_device": frozenset({"name", "device", "place", "time", "security_url"}),
+    "notification": frozenset({"name", "title", "message", "action_url", "action_label"}),
     "order_track_link": frozenset({"number", "shop", "until", "action_url"}),
     "order_action_required": frozenset(
         {"name", "number", "shop", "amount", "pay_url", "action_url", "until"}
@@ -70,6 +75,8 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "team_invitation": frozenset({"inviter", "organization", "role", "message", "until", "action_url"}),
     "two_factor_disabled": frozenset({"name", "device", "place", "time", "security_url"}),
     "two_factor_enabled": frozenset({"name", "device", "place", "time", "security_url"}),
+    "webhook_disabled": frozenset({"name", "shop", "endpoint", "reason", "webhooks_url"}),
+    "webhook_failing": frozenset({"name", "shop", "endpoint", "reason", "webhooks_url"}),
     "welcome": frozenset({"name", "app_url"}),
 }
 """Every template and what its texts may name."""
@@ -88,37 +95,44 @@ class TemplateError(Exception):
     """A template that cannot be rendered: a variable is missing, or a text breaks a rule."""
 
 
-_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-_HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+def render(template: str, locale: str, variables: Mapping[str, str], manage_url: str = "") -> RenderedMail:
+    """The mail in the wanted language, else in English, from the files. A line break in a subject is refused.
+
+    `manage_url` is where people say what they want to be told; without one the mail does not speak of it.
+    """
+    given = declared(template, variables)
+    locale = language(locale)
+    files = {part: source(template, locale, ending) for part, ending in PARTS.items()}
+    try:
+        mail = render_parts(files, given, layouts(), {"locale": locale, "manage_url": manage_url})
+    except Refused as refusal:
+        raise TemplateError(f"{template}: {refusal}") from None
+    return RenderedMail(**mail)
 
 
-def render(template: str, locale: str, variables: Mapping[str, str]) -> RenderedMail:
-    """The mail in the wanted language, else in English. A line break in a subject is refused."""
+def declared(template: str, variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of the variables that the texts of the template may name; TemplateError when one is missing."""
     wanted = VARIABLES.get(template)
     if wanted is None:
         raise TemplateError(f"there is no template {template}")
     given = {name: value for name, value in variables.items() if name in wanted}
     if missing := wanted - given.keys():
         raise TemplateError(f"{template} needs {', '.join(sorted(missing))}")
-    locale = locale if locale in LOCALES else "en"
-    subject = _TEXT.from_string(source(template, locale, "subject")).render(given).strip()
-    if "\n" in subject or "\r" in subject:
-        raise TemplateError(f"the subject of {template} has a line break")
-    text = _TEXT.from_string(source(template, locale, "txt")).render(given)
-    content = _HTML.from_string(source(template, locale, "html")).render(given)
-    html = _HTML.from_string(layout()).render(subject=subject, locale=locale, content=content)
-    if len(text) + len(html) > LARGEST:
-        raise TemplateError(f"{template} is larger than {LARGEST} bytes")
-    return RenderedMail(subject, text, html)
+    return given
 
 
-@lru_cache(maxsize=256)
-def source(template: str, locale: str, part: str) -> str:
+def language(locale: str) -> str:
+    """The language of the texts for this one."""
+    return locale if locale in LOCALES else "en"
+
+
+@lru_cache(maxsize=512)
+def source(template: str, locale: str, ending: str) -> str:
     """The text of one file."""
-    return (DIRECTORY / f"{template}.{locale}.{part}").read_text(encoding="utf-8")
+    return (DIRECTORY / f"{template}.{locale}.{ending}").read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)
-def layout() -> str:
-    """The frame around every HTML part."""
-    return (DIRECTORY / "layout.html").read_text(encoding="utf-8")
+def layouts() -> Mapping[str, str]:
+    """The frames around every HTML and every plain part."""
+    return {part: (DIRECTORY / f"layout.{ending}").read_text(encoding="utf-8") for part, ending in FRAMED}

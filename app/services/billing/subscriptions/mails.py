@@ -11,6 +11,7 @@ from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.invoice_mirrors import InvoiceMirrorRepository
 from app.repositories.billing.plans import PlanRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
+from app.schemas.notifications.words import Category
 from app.services.auth.recipients import mail_to, moment, recipient_of
 from app.services.billing.subscriptions.events import (
     InvoicePaymentActionRequired,
@@ -27,10 +28,14 @@ TOLD_ATTEMPTS = frozenset({1, 3})
 """The failed attempts that are told of, beside the last."""
 
 TEMPLATES = {
-    InvoicePaymentFailed.type: "billing_payment_failed",
-    InvoicePaymentActionRequired.type: "billing_action_required",
-    InvoiceRecovered.type: "billing_recovered",
+    InvoicePaymentFailed.type: "invoice_payment_failed",
+    InvoicePaymentActionRequired.type: "payment_action_required",
+    InvoiceRecovered.type: "payment_success",
 }
+
+
+FAILURES = frozenset({"invoice_payment_failed", "payment_action_required", "billing_setup_failed"})
+"""What nobody can switch off: the plan would be lost."""
 
 
 @mails_for(InvoicePaymentFailed, InvoicePaymentActionRequired, InvoiceRecovered)
@@ -77,7 +82,7 @@ async def trial_mails(
         "until": moment(ends_at),
         "billing_url": _billing_url(),
     }
-    return await _to_payers(session, row.organization_id, "billing_trial_ending", facts)
+    return await _to_payers(session, row.organization_id, "trial_ending", facts)
 
 
 @mails_for(InvoiceUpcoming)
@@ -99,7 +104,7 @@ async def upcoming_mails(
         "until": moment(datetime.fromisoformat(data["due_at"])),
         "billing_url": _billing_url(),
     }
-    return await _to_payers(session, row.organization_id, "billing_upcoming", facts)
+    return await _to_payers(session, row.organization_id, "subscription_reminder", facts)
 
 
 @mails_for(PaymentMethodSetupFailed)
@@ -132,6 +137,7 @@ def _amount(amount: int, currency: str) -> str:
 async def _to_payers(
     session: SystemSession, organization_id: UUID, template: str, facts: dict[str, str]
 ) -> list[MailRequest]:
+    category: Category = "billing_failure" if template in FAILURES else "billing"
     people = await CustomerRepository(session).payers(organization_id)
     recipients = [await recipient_of(session, user_id) for user_id in people]
-    return [mail_to(one, template, "account", facts) for one in recipients if one is not None]
+    return [mail_to(one, template, category, facts) for one in recipients if one is not None]

@@ -69,6 +69,25 @@ async def mail_queued(
         await deliveries.add_all([{**row, "dedupe_key": f"{event_id}:email:{email_id}"}])
 
 
+async def mail_skipped(session: SystemSession, *, event_id: UUID, request: MailRequest, reason: str) -> None:
+    """Note in the history that no mail was queued, and why; nothing where there is a row already."""
+    if request.user_id is None:
+        return
+    row = {
+        "id": uuid7(),
+        "user_id": request.user_id,
+        "event_id": event_id,
+        "category": request.category,
+        "channel": "email",
+        "state": "skipped",
+        "reason": reason,
+        "title": cut(mail_title(request.template, request.locale), LONGEST_TITLE),
+        "dedupe_key": f"{event_id}:email:-",
+        "completed_at": clock.now(),
+    }
+    await DeliveryRepository(session).add_all([row])
+
+
 async def delivery_finished(
     session: SystemSession,
     email_id: UUID,

@@ -6,11 +6,11 @@ from app.services.notifications.templates import source
 
 TITLES: Mapping[str, tuple[str, str]] = {
     "api_key_expiring": ("Une clé API expire bientôt", "An API key expires soon"),
-    "billing_action_required": ("Un paiement est à confirmer", "A payment has to be confirmed"),
-    "billing_payment_failed": ("Un paiement a échoué", "A payment failed"),
-    "billing_recovered": ("Une facture est payée", "An invoice is paid"),
-    "billing_trial_ending": ("Votre essai se termine bientôt", "Your trial ends soon"),
-    "billing_upcoming": ("Votre abonnement se renouvelle bientôt", "Your subscription renews soon"),
+    "payment_action_required": ("Un paiement est à confirmer", "A payment has to be confirmed"),
+    "invoice_payment_failed": ("Un paiement a échoué", "A payment failed"),
+    "payment_success": ("Une facture est payée", "An invoice is paid"),
+    "trial_ending": ("Votre essai se termine bientôt", "Your trial ends soon"),
+    "subscription_reminder": ("Votre abonnement se renouvelle bientôt", "Your subscription renews soon"),
     "identity_linked": ("Un compte externe a été associé", "An external account was linked"),
     "identity_unlinked": ("Un compte externe a été dissocié", "An external account was unlinked"),
     "invitation_declined": ("Une invitation a été refusée", "An invitation was declined"),

@@ -67,7 +67,7 @@ async def invitation_mail(
         template="team_invitation",
         to=invitation.email,
         locale=locale,
-        category="account",
+        category="team",
         expires_at=token.expires_at,
         organization_id=invitation.organization_id,
         variables={
@@ -99,7 +99,7 @@ async def declined_mail(
     if recipient is None:
         return []
     facts = {"email": card.invitation.email, "organization": line(card.organization.name)}
-    return [mail_to(recipient, "invitation_declined", "account", facts)]
+    return [mail_to(recipient, "invitation_declined", "team", facts)]
 
 
 @mails_for(MemberJoined)
@@ -124,7 +124,7 @@ async def joined_mail(
         "organization": line(name),
         "team_url": team_url(),
     }
-    return [mail_to(recipient, "member_joined", "account", facts)]
+    return [mail_to(recipient, "member_joined", "team", facts)]
 
 
 @mails_for(LimitReached)
@@ -155,7 +155,7 @@ async def limit_mail(
         template="limit_reached",
         to=recipient.user.email,
         locale=recipient.locale,
-        category="account",
+        category="team",
         expires_at=now + USEFUL_FOR,
         user_id=recipient.user.id,
         organization_id=organization_id,
