@@ -20,6 +20,7 @@ from app.routers import (
     realtime,
     sandbox,
     sandbox_idp,
+    sandbox_oauth,
     sandbox_stripe,
     settings,
     storefront,
@@ -89,7 +90,7 @@ ROUTERS: list[APIRouter] = [
     storefront.router,
 ]
 
-SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router, sandbox_idp.router]
+SANDBOX_ROUTERS: list[APIRouter] = [sandbox.router, sandbox_idp.router, sandbox_oauth.router]
 """Pages of development and test."""
 
 STRIPE_SANDBOX_ROUTERS: list[APIRouter] = [sandbox_stripe.router]

@@ -52,6 +52,8 @@ class SandboxAnswer:
     @property
     def content(self) -> bytes:
         """The body as bytes."""
+        if self.status == 204:
+            return b""
         return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
 
 
