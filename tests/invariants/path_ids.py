@@ -11,6 +11,7 @@ from app.repositories.team.invitations import InvitationRepository
 from tests.factories.accounts import make_member, make_session
 from tests.factories.audit import make_export
 from tests.factories.billing import grant_plan, make_checkout, make_invoice, make_payment_method
+from tests.factories.connections import make_integration
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -71,6 +72,10 @@ async def _event(db: SystemSession, owner: Persona, _made: Made) -> Any:
 
 async def _identity(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_identity(db, owner.user_id)
+
+
+async def _integration(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_integration(db, owner=owner)
 
 
 async def _invitation(db: SystemSession, owner: Persona, _made: Made) -> Any:
@@ -148,6 +153,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "export_id": _export,
     "grant_id": _grant,
     "identity_id": _identity,
+    "integration_id": _integration,
     "invitation_id": _invitation,
     "invoice_id": _invoice,
     "member_id": _member,

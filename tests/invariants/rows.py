@@ -44,6 +44,7 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
     "mfa_backup_codes": {"selector": "4SEL"},
     "mfa_factors": {"status": "active", "type": "totp"},
     "order_payments": {"method": "cash"},
+    "oauth_states": {"state_hash": b"planted!" * 4},
     "orders": {"status": "draft"},
     "push_subscriptions": {"endpoint_hash": b"planted!" * 4},
     "revenue_tracking": {"source": "order", "account": "merchant"},

@@ -151,6 +151,8 @@ RULES = (
             "app/services/settings/email_change.py": "An address is the sign-in's; links come from anybody.",
             "app/services/settings/mails.py": "A handler acts for nobody; the event names the person.",
             "app/services/integrations/webhooks/": "A sender acts for nobody, and names whose rows it sends.",
+            "app/services/integrations/connections/": "Steps around a call are transactions; states and"
+            " revocations belong to nobody; every statement names the organisation.",
             "app/services/integrations/mails.py": "A handler acts for nobody; the event names the key.",
             "app/repositories/team/purging.py": "A job acts for nobody.",
             "app/services/team/": "Acts on members reach their sessions and keys, wherever those are.",

@@ -14,6 +14,7 @@ from app.core.events import REGISTRY, AuditSpec
 from app.core.ids import uuid7
 from app.core.paging import Page
 from app.models.auth import User
+from app.models.integrations import Integration
 from app.models.orders import Order, OrderStatusHistory
 from app.models.products import StockMovement
 from app.models.team import Organization
@@ -22,6 +23,7 @@ from tests.factories.accounts import access_token_of, make_member, make_organiza
 from tests.factories.audit import make_export
 from tests.factories.billing import grant_plan, make_invoice, make_payment_method
 from tests.factories.billing import make_entry as make_revenue_entry
+from tests.factories.connections import make_integration, make_log
 from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
@@ -45,6 +47,15 @@ Maker = Callable[[SystemSession, Persona, dict[str, Any]], Awaitable[Any]]
 
 async def _api_keys(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_api_key_row(db, owner=owner)
+
+
+async def _integrations(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_integration(db, owner=owner)
+
+
+async def _integration_logs(db: SystemSession, _owner: Persona, ids: dict[str, Any]) -> Any:
+    found = (await db.scalars(select(Integration).where(Integration.id == ids["integration_id"]))).one()
+    await make_log(db, integration=found)
 
 
 async def _invoices(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
@@ -214,7 +225,9 @@ MAKERS: dict[str, Maker] = {
     "GET /api/billing/stripe-events": _stripe_events,
     "GET /api/events": _events,
     "GET /api/events/types": _event_types,
+    "GET /api/integrations": _integrations,
     "GET /api/integrations/api-keys": _api_keys,
+    "GET /api/integrations/{integration_id}/logs": _integration_logs,
     "GET /api/integrations/webhooks": _webhooks,
     "GET /api/integrations/webhooks/event-types": _webhook_types,
     "GET /api/integrations/webhooks/{webhook_id}/deliveries": _deliveries,

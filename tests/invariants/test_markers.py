@@ -17,6 +17,7 @@ PROBES = "Balancers and orchestrators send no credential."
 DEVELOPER = "a developer's own machine"
 SANDBOX = "local sandbox, absent in production"
 RETURNING = "a provider sends browsers back here, and the state says whose"
+STATE = "the provider sends the browser here; the state is the proof"
 MAIL_HOLDER = "whoever holds the mail may come from any browser"
 
 PUBLIC = {
@@ -28,6 +29,7 @@ PUBLIC = {
     "GET /api/auth/oauth/{provider}/callback": RETURNING,
     "GET /api/auth/oauth/{provider}/start": ANYBODY,
     "GET /api/auth/providers": ANYBODY,
+    "GET /api/integrations/callback/{service}": STATE,
     "GET /docs": READERS,
     "GET /docs/openapi.json": READERS,
     "GET /docs/{name}": READERS,
@@ -44,6 +46,11 @@ PUBLIC = {
     "GET /sandbox/idp/{provider}/keys": DEVELOPER,
     "GET /sandbox/idp/{provider}/user": DEVELOPER,
     "GET /sandbox/idp/{provider}/user/emails": DEVELOPER,
+    "DELETE /sandbox/oauth/{path}": DEVELOPER,
+    "GET /sandbox/oauth/{path}": DEVELOPER,
+    "GET /sandbox/oauth/{path}/authorize": DEVELOPER,
+    "GET /sandbox/oauth/{path}/decide": DEVELOPER,
+    "POST /sandbox/oauth/{path}": DEVELOPER,
     "DELETE /sandbox/stripe/v1/{path}": SANDBOX,
     "GET /sandbox/stripe/": SANDBOX,
     "GET /sandbox/stripe/authenticate/{intent_id}": SANDBOX,
@@ -106,8 +113,6 @@ UNBUILT = {
         "designs_delete",
         "designs_read",
         "designs_write",
-        "integrations_manage",
-        "integrations_read",
         "library_publish",
         "library_read",
         "library_write",
