@@ -8,6 +8,7 @@ from app.core.database import Database, SystemSession
 from app.jobs.handlers import EventRow, handler
 from app.jobs.queue import defer, job
 from app.repositories.notifications import EmailRepository
+from app.services.notifications.bounces import forgive_bounces
 from app.services.notifications.inbox.history import delivery_finished
 from app.services.notifications.mailing import enqueue
 from app.services.notifications.requests import COMPOSERS
@@ -37,6 +38,12 @@ async def queue_mails(session: SystemSession, event: EventRow) -> None:
 async def send_mail(database: Database, *, email_id: str) -> None:
     """Try to send one mail; what is refused for now is taken up again by the sweep."""
     await send(database, senders_of(database), UUID(email_id))
+
+
+@handler("mail_address")
+async def forgive(session: SystemSession, event: EventRow) -> None:
+    """Whoever has just proved an address gets mail there."""
+    await forgive_bounces(session, UUID(event.data["user_id"]))
 
 
 @handler("mail_retry")

@@ -16,6 +16,7 @@ from app.core.errors import AppError
 from app.repositories.health import HealthRepository, Lag
 from app.schemas.health import CheckResult, Readiness
 from app.services.files.probing import probe
+from app.services.notifications.senders import configured
 
 logger = structlog.get_logger(__name__)
 
@@ -139,6 +140,9 @@ async def _look_at_storage() -> CheckResult:
 
 def check_mail(settings: Settings) -> CheckResult:
     """Whether mails leave the machine; only production needs them to."""
-    if settings.environment == "production" and settings.smtp_url is None:
-        return CheckResult(status="warn", output="No mail is sent: SMTP_URL is not set.")
+    if settings.environment == "production" and not configured(settings):
+        return CheckResult(
+            status="warn",
+            output="No mail is sent: set SMTP_URL, BREVO_API_KEY or SENDGRID_API_KEY, and MAIL_PROVIDERS.",
+        )
     return PASS

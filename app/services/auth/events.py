@@ -74,7 +74,7 @@ class EmailConfirmed(Event):
     type: ClassVar[str] = "user.email_confirmed"
     description: ClassVar[str] = "The address of an account was confirmed."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail_address", "mail")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("user", "user_id"),), subject="user_id", actor="user_id"

@@ -52,6 +52,7 @@ async def send(
             return
         if await _must_wait(session, email):
             return
+        only = email.provider
         # Whose turn it is stands in the row before the mail is handed over: should this process die, nobody
         # else may try.
         await emails.lease(email, clock.now(), LEASE_SECONDS, candidates[0].name)
@@ -62,7 +63,7 @@ async def send(
         logger.error("mail_not_rendered", email_id=str(email.id), template=email.template_key, why=str(error))
         await _give_up(database, email, None, "refused")
         return
-    await _Try(database, board, email, version, mail).over(candidates)
+    await _Try(database, board, email, version, mail, only).over(candidates)
 
 
 def _candidates(email: Email, senders: Sequence[MailSender], board: SenderBoard) -> list[MailSender]:
@@ -148,6 +149,8 @@ class _Try:
     email: Email
     version: int
     mail: OutgoingMail
+    only: str | None
+    """The sender that has perhaps taken the mail at an earlier try: nobody else may have it."""
 
     async def over(self, senders: Sequence[MailSender]) -> None:
         """Ask each sender in turn until one takes the mail, or has perhaps taken it."""
@@ -173,8 +176,7 @@ class _Try:
             else:
                 await self._record_sent(sender.name, provider_id)
                 return
-        # A sender that perhaps has taken it at an earlier try stays the only one that may try.
-        await self._wait_for(self.email.provider, refusals[-1].code, self._pause(refusals))
+        await self._wait_for(self.only, refusals[-1].code, self._pause(refusals))
 
     async def _turn_to(self, name: str) -> None:
         """Say whose turn it is, as the lease did of the first."""
