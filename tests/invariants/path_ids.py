@@ -16,6 +16,8 @@ from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
 from tests.factories.invitations import make_invitation
+from tests.factories.mail import make_failed_email, make_suppression
+from tests.factories.notifications import make_browser, make_notification
 from tests.factories.orders import make_order, make_payment, make_refund
 from tests.factories.pricing import make_discount
 from tests.factories.products import make_product
@@ -94,6 +96,10 @@ async def _member(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_member(db, organization)
 
 
+async def _notification(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_notification(db, owner=owner)
+
+
 async def _order(db: SystemSession, owner: Persona, _made: Made) -> Any:
     order = await make_order(db, owner=owner)
     await make_invoice(db, owner=owner, order_id=order.id)
@@ -111,6 +117,10 @@ async def _payment(db: SystemSession, _owner: Persona, made: Made) -> Any:
 
 async def _product(db: SystemSession, owner: Persona, _made: Made) -> Any:
     return await make_product(db, owner=owner)
+
+
+async def _push_subscription(db: SystemSession, owner: Persona, _made: Made) -> Any:
+    return await make_browser(db, owner=owner)
 
 
 async def _refund(db: SystemSession, owner: Persona, made: Made) -> Any:
@@ -141,6 +151,22 @@ async def _delivery(db: SystemSession, owner: Persona, made: Made) -> Any:
     return await make_delivery(db, owner=owner, endpoint_id=made["webhook_id"].id, status="succeeded")
 
 
+async def _email(db: SystemSession, _owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id=await make_failed_email(db))
+
+
+async def _suppression(db: SystemSession, _owner: Persona, _made: Made) -> Any:
+    return await make_suppression(db)
+
+
+async def _key(_db: SystemSession, _owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id="order_confirmation")
+
+
+async def _locale(_db: SystemSession, _owner: Persona, _made: Made) -> Any:
+    return SimpleNamespace(id="fr")
+
+
 FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] = {
     "api_key_id": _api_key,
     "checkout_session_id": _checkout,
@@ -148,6 +174,7 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "delivery_id": _delivery,
     "difference_id": _difference,
     "discount_id": _discount,
+    "email_id": _email,
     "entry_id": _entry,
     "event_id": _event,
     "export_id": _export,
@@ -156,16 +183,21 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
     "integration_id": _integration,
     "invitation_id": _invitation,
     "invoice_id": _invoice,
+    "key": _key,
+    "locale": _locale,
     "member_id": _member,
+    "notification_id": _notification,
     "order_id": _order,
     "organization_id": _organization,
     "payment_id": _payment,
     "payment_method_id": _payment_method,
     "plan_code": _plan,
     "product_id": _product,
+    "push_subscription_id": _push_subscription,
     "refund_id": _refund,
     "role_id": _role,
     "session_id": _session,
+    "suppression_id": _suppression,
     "user_id": _user,
     "webhook_id": _webhook,
 }

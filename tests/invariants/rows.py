@@ -41,6 +41,7 @@ OWN_SAMPLES: dict[str, dict[str, Any]] = {
     # A purge waits for what is still alive at the payment provider.
     "billing_customers": {"stripe_customer_id": None},
     "discount_codes": {"code": "PLANTED", "value": 100},
+    "email_templates": {"locale": "fr"},
     "mfa_backup_codes": {"selector": "4SEL"},
     "mfa_factors": {"status": "active", "type": "totp"},
     "order_payments": {"method": "cash"},

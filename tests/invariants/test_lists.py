@@ -28,6 +28,8 @@ from tests.factories.events import make_event
 from tests.factories.identities import make_identity
 from tests.factories.integrations import make_api_key_row
 from tests.factories.invitations import make_invitation
+from tests.factories.mail import make_email, make_suppression
+from tests.factories.notifications import make_browser, make_notice_delivery, make_notification
 from tests.factories.orders import make_order, make_refund
 from tests.factories.pricing import make_discount, make_shipping_rate, make_tax_rate
 from tests.factories.privacy import make_consent, make_policy
@@ -203,6 +205,26 @@ async def _differences(db: SystemSession, _owner: Persona, _ids: dict[str, Any])
     await make_difference(db)
 
 
+async def _emails(db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_email(db)
+
+
+async def _suppressions(db: SystemSession, _owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_suppression(db)
+
+
+async def _notifications(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_notification(db, owner=owner)
+
+
+async def _notice_deliveries(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_notice_delivery(db, owner=owner)
+
+
+async def _browsers(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
+    await make_browser(db, owner=owner)
+
+
 async def _consents(db: SystemSession, owner: Persona, _ids: dict[str, Any]) -> Any:
     await make_consent(db, owner=owner)
 
@@ -240,6 +262,11 @@ MAKERS: dict[str, Maker] = {
     "GET /api/orders/{order_id}/history": _steps,
     "GET /api/orders/{order_id}/refunds": _refunds,
     "GET /api/organizations": _organizations,
+    "GET /api/notifications": _notifications,
+    "GET /api/notifications/operator/emails": _emails,
+    "GET /api/notifications/operator/suppressions": _suppressions,
+    "GET /api/notifications/history": _notice_deliveries,
+    "GET /api/notifications/push-subscriptions": _browsers,
     "GET /api/privacy/consents": _consents,
     "GET /api/privacy/policies": _policies,
     "GET /api/products": _products,
@@ -260,6 +287,9 @@ WHOLE = {
     "GET /api/billing/plans": "One item per plan of the price list.",
     "GET /api/billing/usage": "One item per limit of a plan.",
     "GET /api/integrations/api-keys/scopes": "One item per permission of the registry.",
+    "GET /api/notifications/operator/templates": "One item per mail and language.",
+    "GET /api/notifications/templates": "One item per mail and language.",
+    "GET /api/notifications/preferences": "One item per category and channel.",
     "GET /api/privacy/consents/current": "One item per purpose.",
     "GET /api/realtime/events": "At most a hundred events, and `next_cursor` goes on for ever.",
     "GET /sandbox/idp/{provider}/user/emails": "Two addresses, on a developer's machine.",

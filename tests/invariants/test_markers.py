@@ -17,6 +17,7 @@ PROBES = "Balancers and orchestrators send no credential."
 DEVELOPER = "a developer's own machine"
 SANDBOX = "local sandbox, absent in production"
 RETURNING = "a provider sends browsers back here, and the state says whose"
+UNSUBSCRIBING = "mail programs call it without a session"
 STATE = "the provider sends the browser here; the state is the proof"
 MAIL_HOLDER = "whoever holds the mail may come from any browser"
 
@@ -36,6 +37,7 @@ PUBLIC = {
     "GET /health/live": PROBES,
     "GET /health/ready": PROBES,
     "GET /openapi.json": READERS,
+    "GET /api/notifications/unsubscribe/{token}": UNSUBSCRIBING,
     "GET /api/privacy/policies": "everybody may read what they are asked to agree to",
     "GET /api/privacy/policies/{name}/{version}": "everybody may read what they are asked to agree to",
     "GET /api/public/media/{file_name}": "public buckets of the store",
@@ -81,6 +83,7 @@ PUBLIC = {
     "POST /sandbox/idp/{provider}/token": DEVELOPER,
     "GET /api/public/products/{slug}": "storefront product page",
     "POST /api/public/orders/track": "a buyer has no account",
+    "POST /api/notifications/unsubscribe/{token}": UNSUBSCRIBING,
     "POST /api/send-verification-email": ANYBODY,
     "POST /api/settings/email/undo": MAIL_HOLDER,
     "POST /api/settings/email/confirm": MAIL_HOLDER,
@@ -118,7 +121,6 @@ UNBUILT = {
         "library_write",
         "monitoring_manage",
         "monitoring_read",
-        "notifications_manage",
         "platform_manage",
         "sso_enforce",
         "sso_manage",
