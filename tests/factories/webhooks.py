@@ -4,10 +4,12 @@ from typing import Any
 from uuid import UUID
 
 from app.core import clock
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession
+from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.integrations import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from app.services.integrations.webhooks.signing import new_secret
+from app.services.products.events import ProductUpdated
 from tests.factories.events import make_event
 from tests.support.personas import Persona
 
@@ -48,9 +50,8 @@ async def make_delivery(
         id=uuid7(),
         endpoint_id=endpoint_id,
         event_id=event.event_id,
-        event_type=event.type,
         status=status,
-        **{"created_at": event.occurred_at, **values},
+        **{"event_type": event.type, "created_at": event.occurred_at, **values},
     )
     db.add(delivery)
     await db.commit()
@@ -73,3 +74,15 @@ async def make_attempt(
     db.add(attempt)
     await db.commit()
     return attempt
+
+
+async def happen(database: Database, owner: Persona, *, count: int = 1) -> list[UUID]:
+    """Emit so many changes of products of the owner's organisation, each committed; the events' ids."""
+    emitted = []
+    for number in range(count):
+        product = {"sku": None, "slug": f"p-{number}", "name": "Vase", "status": "active", "price": 100}
+        stock = {"currency": "EUR", "stock": 1, "reserved": 0, "available": 1, "version": number + 1}
+        event = ProductUpdated(product_id=uuid7(), changed=["price"], **product, **stock)  # type: ignore[arg-type]  # plain values
+        async with database.transaction() as session:
+            emitted.append(await emit(session, event, organization_id=owner.organization_id))
+    return emitted

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database
 from tests.support.events import handle_events
@@ -81,7 +80,7 @@ async def hooking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hook]:
 async def handle_until_now(database: Database) -> None:
     """Handle events and run every job that is due by the moved clock."""
     async with database.system() as session:
-        await session.execute(BRING_FORWARD, {"moment": clock.now()})
+        await session.execute(BRING_FORWARD, {"moment": await session.now()})
         await session.commit()
     await handle_events(database)
 
