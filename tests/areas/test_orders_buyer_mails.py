@@ -20,12 +20,12 @@ from tests.support.stripe_orders import act, control, pay, pay_other, place, rea
 from tests.support.stripe_sandbox import StripeSandbox
 
 ANNA = "Anna@Example.test"
-SHIPMENT = {
+SHIPMENT: dict[str, Any] = {
     "carrier": "Colissimo",
     "tracking_number": "6A1",
     "tracking_url": "https://track.example/6A1?a=1&b=2",
 }
-CARD = {"method": "bank_transfer", "amount": 2000}
+CARD: dict[str, Any] = {"method": "bank_transfer", "amount": 2000}
 
 
 async def mails(client: AsyncClient, database: Database, to: str = ANNA) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ async def test_mails_when_an_order_goes_all_its_way(
     await act(client, alice, order, "mark-paid", **CARD)
     await act(client, alice, order, "ship", **SHIPMENT)
     await act(client, alice, order, "deliver")
-    refund = {"amount": 1250, "reason": "goodwill", "reference": "transfer 7"}
+    refund: dict[str, Any] = {"amount": 1250, "reason": "goodwill", "reference": "transfer 7"}
     await act(client, alice, order, "refunds", 201, **refund)
     found = await mails(client, database)
     assert [mail["template"] for mail in found] == [

@@ -15,7 +15,6 @@ from app.models.billing import Invoice, RevenueEntry
 from app.models.orders import DiscountCode, Order, OrderSettings
 from app.models.products import Product
 from app.models.realtime import EventLog
-from app.models.stripe_webhooks import StripeEvent
 from app.services.orders.verifying import report_money
 from tests.areas.test_orders_pricing import make_code
 from tests.factories.products import make_product
@@ -374,24 +373,3 @@ async def test_dispute_when_it_is_a_question_only(shop: Shop) -> None:
     await shop.settle()
     assert states(await shop.read(order)) == ("confirmed", "paid", None)
     assert [entry[0] for entry in await shop.ledger()] == ["charge"]
-
-
-async def test_payment_when_there_is_no_order(shop: Shop) -> None:
-    """Money came for the organisation on a page that is none of an order: a person has to look."""
-    session = await shop.stripe.call(
-        "checkout.sessions.create",
-        mode="payment",
-        success_url="https://shop.luneo.test/thanks",
-        metadata={"organization_id": str(shop.alice.organization_id)},
-        line_items=[
-            {
-                "quantity": 1,
-                "price_data": {"currency": "eur", "unit_amount": 500, "product_data": {"name": "Tip"}},
-            }
-        ],
-    )
-    await control(shop.stripe, f"sessions/{session['id']}/complete", outcome="card")
-    await shop.settle()
-    statement = select(StripeEvent).where(StripeEvent.object_id == session["id"])
-    event = (await shop.db.execute(statement)).scalar_one()
-    assert (event.status, "payment_without_order" in str(event.last_error)) == ("dead", True)

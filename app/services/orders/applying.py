@@ -104,6 +104,33 @@ class PaymentApplier:
                 events = None
         await self.put_back(order, events)
 
+    async def settle_free(self, order: Order) -> None:
+        """Confirm a new order of a payment link that costs nothing; its stock is that of rules 6 to 8.
+
+        One that has changed since it was placed was settled before.
+        """
+        if order.version > 1 or order.total_amount or order.payment_status != "unpaid":
+            return
+        events: list[OrderEventKind] = [OrderPaid]
+        if order.status == "pending":
+            await self.stock.commit(order.id)
+        elif await self.stock.retake(order.id, product_ids(await self.orders.items(order.id))):
+            events.append(OrderOversold)
+            if not await self._may_backorder():
+                await self.put_back(order, [OrderOversold])
+                return
+            order.hold_reason = "oversold"
+        order.status, order.payment_status, order.payment_method = "confirmed", "paid", "none"
+        order.paid_at = await self.session.now()
+        await self.session.flush()
+        await invoice_order(self.session, order)
+        await self.put_back(order, events)
+
+    async def _may_backorder(self) -> bool:
+        """Whether a paid order whose stock is gone waits for more."""
+        settings = await OrderSettingsRepository(self.session).of(self.organization_id)
+        return settings is not None and settings.oversold_policy == "backorder"
+
     async def _arrived(self, order: Order, intent: dict[str, Any]) -> Events:
         """The ten cases of a payment that is there, or promised; the first that fits wins."""
         is_captured = intent["status"] == "succeeded"
@@ -167,8 +194,7 @@ class PaymentApplier:
         if not short:
             order.status = "confirmed"
             return await self._settle(order, row)
-        settings = await OrderSettingsRepository(self.session).of(self.organization_id)
-        if settings is None or settings.oversold_policy == "refund":
+        if not await self._may_backorder():
             return await self._too_late(order, row, "oversold", [OrderOversold])
         order.status, order.hold_reason = "confirmed", "oversold"
         events = await self._settle(order, row)

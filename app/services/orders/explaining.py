@@ -75,10 +75,15 @@ class ExplainingService:
 
 
 def _price_steps(view: OrderView) -> list[ExplainedStep]:
-    """The steps of the price: worked out again, as the pricing object has them, and as the rows have them."""
+    """The steps of the price: worked out again, as the pricing object has them, and as the rows have them.
+
+    A payment link's price was worked out by Stripe, whose taxes are rounded by line: it stands as it is.
+    """
     stored = view.order.pricing
+    is_foreign = view.order.channel == "payment_link"
     try:
-        again, kept = pricing_steps(price_again(stored).as_dict()), pricing_steps(stored)
+        kept = pricing_steps(stored)
+        again = kept if is_foreign else pricing_steps(price_again(stored).as_dict())
         rows = pricing_steps(_row_figures(view))
     except UNPRICEABLE:
         formula = "the pricing object holds what an order is priced from"

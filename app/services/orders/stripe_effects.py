@@ -4,13 +4,19 @@ from typing import Any
 from uuid import UUID
 
 from app.clients.stripe import StripeClient
-from app.core.database import SystemSession
+from app.core.database import ScopedSession, SystemSession
 from app.services.billing.ledger import record
 from app.services.orders.applying import PaymentApplier
 from app.services.orders.checkout_state import close_checkout
 from app.services.orders.disputing import apply_dispute
+from app.services.orders.link_orders import LinkOrders, is_of_link, link_facts
 from app.services.orders.provider_refunds import RefundImporter
-from app.services.stripe_webhooks.effects import EventDead, EventUnresolved, StripeEventRow, on_stripe
+from app.services.stripe_webhooks.effects import (
+    CustomerConflict,
+    EventUnresolved,
+    StripeEventRow,
+    on_stripe,
+)
 from app.services.stripe_webhooks.fetching import id_of, metadata_id
 
 NOT_AN_ORDER = "not_an_order"
@@ -21,14 +27,20 @@ NOT_AN_ORDER = "not_an_order"
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
+    also=link_facts,
 )
 async def on_session(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
-    """A checkout was paid, is being paid, or is over: its intent says which."""
+    """A checkout was paid, is being paid, or is over: its intent says which.
+
+    One of a payment link becomes an order first.
+    """
+    applier = PaymentApplier(session, event.owner, event.id)
+    if is_of_link(fetched):
+        await _on_link(applier, fetched)
+        return None
     order_id = metadata_id(fetched, "order_id")
     if fetched["mode"] != "payment" or order_id is None:
-        _refuse_orderless(fetched)
         return NOT_AN_ORDER
-    applier = PaymentApplier(session, event.owner, event.id)
     order = await applier.take(order_id)
     await close_checkout(applier, order, fetched)
     if isinstance(intent := fetched.get("payment_intent"), dict):
@@ -122,11 +134,23 @@ async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: Str
     return None
 
 
-def _refuse_orderless(fetched: dict[str, Any]) -> None:
-    """Raise EventDead for money that came for us without an order, so that a person looks for the buyer."""
-    is_ours = metadata_id(fetched, "organization_id") is not None
-    if fetched["mode"] == "payment" and is_ours and fetched["payment_status"] == "paid":
-        raise EventDead("payment_without_order", str(fetched["id"]))
+async def _on_link(applier: PaymentApplier, fetched: dict[str, Any]) -> None:
+    """Place the order of a payment link's session, once, and apply what has become of its payment."""
+    if metadata_id(fetched, "organization_id") != applier.organization_id:
+        raise CustomerConflict(str(fetched["id"]))
+    order = await LinkOrders(applier.session, applier).take(fetched)
+    intent = fetched.get("payment_intent")
+    if not isinstance(intent, dict):
+        await applier.settle_free(order)
+        return
+    await applier.apply_payment(order, intent)
+    payment = await applier.payments.of_intent(order.organization_id, intent["id"])
+    if payment is None:
+        return
+    if intent["refunds"]:
+        events = await RefundImporter(applier.session, order, payment).take(intent["refunds"])
+        await applier.put_back(order, events or None)
+    await _record_fee(applier.session, order.organization_id, order.id, intent.get("latest_charge"))
 
 
 async def _order_of(applier: PaymentApplier, intent: dict[str, Any]) -> UUID | None:
@@ -138,7 +162,7 @@ async def _order_of(applier: PaymentApplier, intent: dict[str, Any]) -> UUID | N
     return None if payment is None else payment.order_id
 
 
-async def _record_fee(session: SystemSession, organization_id: UUID, order_id: UUID, charge: Any) -> None:
+async def _record_fee(session: ScopedSession, organization_id: UUID, order_id: UUID, charge: Any) -> None:
     """Write down what Stripe took of a charge, once, as soon as it is known."""
     movement = charge.get("balance_transaction") if isinstance(charge, dict) else None
     if not isinstance(movement, dict) or not movement.get("fee"):

@@ -11,7 +11,7 @@ from app.core.database import ScopedSession
 from app.core.errors import Conflict, NotFound, translate_constraint
 from app.core.events import Event, emit, emit_all
 from app.core.ids import uuid7
-from app.models.products import MAX_STOCK, Product
+from app.models.products import MAX_STOCK, Product, StockReservation
 from app.repositories.products import Level, Missed, ProductRepository, StockRepository, find_drift
 from app.services.products.events import ProductOutOfStock, ProductStockLow, StockDriftDetected, facts_of
 
@@ -126,6 +126,27 @@ class StockService:
             )
             for product in reserved.values()
         ]
+
+    async def keep(self, reserved: Mapping[UUID, ReservedProduct]) -> None:
+        """Write the reservations and movements of what was reserved, for an order that is there by now."""
+        await self.stock.write(self.reservation_rows(reserved), self.movement_rows(reserved))
+
+    async def note_missed(self, order_id: UUID, quantities: Mapping[UUID, int]) -> None:
+        """Write what an order could not hold as if it had given it up, so that `retake` can take it."""
+        _refuse_empty(quantities)
+        now = await self.session.now()
+        self.session.add_all(
+            StockReservation(
+                organization_id=self.organization_id,
+                order_id=order_id,
+                product_id=product_id,
+                quantity=quantity,
+                status="released",
+                closed_at=now,
+            )
+            for product_id, quantity in quantities.items()
+        )
+        await self.session.flush()
 
     async def commit(self, order_id: UUID) -> None:
         """Take what the order holds off the shelf: it is paid, or costs nothing."""

@@ -70,10 +70,11 @@ async def test_link_when_it_is_switched_off(stripe_sandbox: StripeSandbox, clien
 
 
 async def test_link_when_stripe_would_refuse_it(stripe_sandbox: StripeSandbox) -> None:
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"line_items": []},
         {"line_items": [{"price": "price_x", "quantity": 1}]},
         {"colour": "red"},
-    ):
+    ]
+    for wrong in wrongs:
         with pytest.raises((StripeRefused, StripeMissing)):
             await make_link(stripe_sandbox, **wrong)
