@@ -81,17 +81,22 @@ def handler(name: str) -> Callable[[Handler], Handler]:
     return register
 
 
+async def row_of(database: Database, event_id: UUID) -> EventRow | None:
+    """An event of the log; None when it is gone."""
+    async with database.system(autocommit=True) as session:
+        row = await EventLogRepository(session).find(event_id)
+    return EventRow.of(row) if row is not None else None
+
+
 async def handle_event(database: Database, event_id: UUID) -> None:
     """Run every handler of the event's class that has not done its work yet; an event may be gone by then.
 
     One that raises does not stop the others. Raises an ExceptionGroup of what they raised, and LookupError
     for a class that this code does not know, as an older process of a deployment may not.
     """
-    async with database.system(autocommit=True) as session:
-        row = await EventLogRepository(session).find(event_id)
-    if row is None:
+    event = await row_of(database, event_id)
+    if event is None:
         return
-    event = EventRow.of(row)
     if event.type not in REGISTRY:
         raise LookupError(f"no event class has the type {event.type}")
     errors: list[Exception] = []

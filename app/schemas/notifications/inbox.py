@@ -1,12 +1,12 @@
 """What the routes of notices take and answer."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from app.core.paging import Page, PageQuery
-from app.schemas.base import Input, Output, Query, Timestamp
+from app.schemas.base import Input, Output, Timestamp
 from app.schemas.notifications.words import Category, Channel, DeliveryState, Level
 
 
@@ -22,6 +22,7 @@ class NotificationQuery(PageQuery):
     type: Level | None = Field(None, description="Only of this level.")
     category: Category | None = Field(None, description="Only of this category.")
     organization_id: UUID | None = Field(None, description="Only about this organisation.")
+    sort: Literal["-created_at"] = Field("-created_at", description="Newest first.")
 
     @model_validator(mode="after")
     def _one_word(self) -> "NotificationQuery":
@@ -45,7 +46,7 @@ class NotificationRead(Output):
     event_type: str | None = Field(description="The type of the event that it tells of.")
     title: str
     message: str
-    action_url: str | None = Field(description="Where to go, as an address of the application.")
+    action_url: str | None = Field(description="Where to go: a path of the application.")
     action_label: str | None
     is_read: bool
     read_at: Timestamp | None
@@ -77,12 +78,6 @@ class NotificationChange(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"is_read": True}]})
 
     is_read: bool = Field(strict=True, description="Whether it was read.")
-
-
-class NotificationReference(Query):
-    """A notice that is named in the query, as older clients do."""
-
-    id: UUID = Field(description="The notice.")
 
 
 class ReadAll(Input):

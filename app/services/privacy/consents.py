@@ -125,6 +125,19 @@ async def record_signup(
     await emit_all(session, [_event(user_id, row) for row in rows if row.purpose in by_purpose])
 
 
+async def has_consent(session: ScopedSession, user_id: UUID, purpose: str) -> bool:
+    """Whether a person has granted a purpose and not withdrawn it."""
+    standing = await ConsentRepository(session).standing(user_id, clock.now())
+    return any(row.purpose == purpose and row.is_granted for row in standing)
+
+
+async def withdraw_by_link(session: ScopedSession, user_id: UUID, purpose: str) -> None:
+    """Withdraw a purpose for whoever holds the link of a mail; nothing where it does not stand granted."""
+    said = [{"id": uuid7(), "purpose": purpose}]
+    rows = await _record(session, user_id, said, "unsubscribe", None, clock.now())
+    await emit_all(session, [_event(user_id, row) for row in rows])
+
+
 async def required_of(session: ScopedSession, user_id: UUID) -> list[ConsentRequired]:
     """What a person has to be asked: needed and not granted, or granted before a material version."""
     return [

@@ -1,0 +1,1 @@
+"""Owns what people want to be told, and by which channel."""

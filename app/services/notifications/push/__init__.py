@@ -1,0 +1,1 @@
+"""Owns web push: who subscribes, and how a message reaches a browser."""
