@@ -87,9 +87,9 @@ class AddressRules:
 
 
 def parse_address(text: str) -> Address | None:
-    """The address, without its zone and with a mapped v4 address unmapped; None for what is no address."""
+    """The address, a mapped v4 address unmapped; None for what is no address."""
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address(text)
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -128,8 +128,6 @@ class OutboundClient:
         )
         try:
             response = await connection.handle_async_request(request)
-            if response.status < 200:
-                raise LineFault("connection_reset", "the server changed the protocol")
             line.allowance = CHUNKING * max_body + HEAD_BYTES
             body, is_truncated = await _read(response, line, max_body)
         except httpcore.LocalProtocolError:
