@@ -118,7 +118,8 @@ GAUGES = """
            (SELECT count(*) FROM products WHERE organization_id = $1 AND deleted_at IS NULL),
            (SELECT coalesce(sum(bytes_used), 0) FROM storage_usage WHERE organization_id = $1),
            (SELECT count(*) FROM api_keys WHERE organization_id = $1 AND revoked_at IS NULL
-              AND (expires_at IS NULL OR expires_at > $2))
+              AND (expires_at IS NULL OR expires_at > $2)),
+           (SELECT count(*) FROM webhook_endpoints WHERE organization_id = $1)
     """
 
 PRODUCTS = "SELECT count(*) FROM products WHERE organization_id = $1 AND deleted_at IS NULL"
@@ -228,7 +229,7 @@ class UsageRepository:
     async def gauges(self, now: datetime) -> Mapping[str, int]:
         """How many things there are of each kind that a plan has room for."""
         (row,) = await self.session.fetch(GAUGES, self.organization_id, now)
-        names = ("team_members", "products", "storage_bytes", "api_keys")
+        names = ("team_members", "products", "storage_bytes", "api_keys", "webhook_endpoints")
         return {name: int(value) for name, value in zip(names, row, strict=True)}
 
 
