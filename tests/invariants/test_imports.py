@@ -179,7 +179,6 @@ RULES = (
             "app/services/notifications/requests.py": "Handlers compose mails.",
             "app/services/notifications/unsubscribing.py": "Mail programs call it without a session.",
             "app/services/notifications/sandbox.py": "Mails belong to nobody.",
-            "app/services/notifications/senders.py": "The local sender keeps mails, which belong to nobody.",
             "app/services/notifications/sending.py": "Mails belong to nobody.",
             "app/services/notifications/writing.py": "The staff writes the platform's texts.",
         },
