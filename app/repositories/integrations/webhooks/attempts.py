@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, select, update
 
-from app.models.integrations import WebhookAttempt
+from app.models.integrations import WebhookAttempt, WebhookDelivery
 from app.repositories.base import Repository
 
 
@@ -44,16 +44,18 @@ class AttemptRepository(Repository[WebhookAttempt]):
         self, organization_id: UUID, delivery_ids: Collection[UUID]
     ) -> dict[UUID, str | None]:
         """What the last attempt of each delivery was answered."""
-        statement = (
-            select(WebhookAttempt.delivery_id, WebhookAttempt.response_body)
-            .where(
-                WebhookAttempt.organization_id == organization_id,
-                WebhookAttempt.delivery_id.in_(delivery_ids),
-            )
-            .distinct(WebhookAttempt.delivery_id)
-            .order_by(WebhookAttempt.delivery_id, WebhookAttempt.number.desc())
+        is_last = and_(
+            WebhookDelivery.organization_id == WebhookAttempt.organization_id,
+            WebhookDelivery.id == WebhookAttempt.delivery_id,
+            WebhookDelivery.attempts == WebhookAttempt.number,
         )
-        return {row[0]: row[1] for row in await self.session.execute(statement) if row[0] is not None}
+        statement = (
+            select(WebhookDelivery.id, WebhookAttempt.response_body)
+            .select_from(WebhookDelivery)
+            .join(WebhookAttempt, is_last)
+            .where(WebhookDelivery.organization_id == organization_id, WebhookDelivery.id.in_(delivery_ids))
+        )
+        return {row[0]: row[1] for row in await self.session.execute(statement)}
 
     async def forget_loose(self, before: datetime, limit: int) -> int:
         """Delete up to `limit` old pings and tests, of whichever organisations; how many.
