@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, any_, func, literal, or_, select
 
 from app.core.database import ScopedSession
 from app.core.permissions import HOLDERS, Permission
@@ -52,7 +52,7 @@ class ReaderRepository:
         """
         is_told = or_(
             TeamMember.role.in_([role.value for role in HOLDERS[permission]]),
-            TeamRole.permissions.any(permission.value),
+            literal(permission.value) == any_(TeamRole.permissions),
             TeamMember.user_id.in_(list(also)),
         )
         statement = _members(_readers(category), organization_id).where(is_told)

@@ -52,7 +52,7 @@ class AuditVerified(AuditEvent):
 
     type: ClassVar[str] = "audit.verified"
     description: ClassVar[str] = "The chain of the audit log was recomputed and compared."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("result", "result"), ("entry", "first_bad_seq")))
 
     organization_id: UUID
@@ -83,7 +83,7 @@ class AuditExported(AuditEvent):
 
     type: ClassVar[str] = "audit.exported"
     description: ClassVar[str] = "A file of the audit log is ready."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("audit_export", "export_id"), ("format", "format")), subject="user_id", actor="user_id"
     )

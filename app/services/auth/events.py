@@ -90,7 +90,7 @@ class SignedIn(Event):
     type: ClassVar[str] = "auth.signed_in"
     description: ClassVar[str] = "A session was opened."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("session", "session_id"), ("method", "method")), subject="user_id", actor="user_id"
@@ -126,7 +126,7 @@ class Locked(Event):
     type: ClassVar[str] = "auth.locked"
     description: ClassVar[str] = "Too many failures locked the sign-in by password."
     audience: ClassVar[Audience] = "internal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "denied"
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
@@ -205,7 +205,7 @@ class RefreshReused(Event):
     type: ClassVar[str] = "session.refresh_reused"
     description: ClassVar[str] = "A replaced refresh token came back, and the session was ended."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "denied"
     subject: ClassVar[tuple[str, str] | None] = ("session", "session_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("session", "session_id"),), subject="user_id")
@@ -251,7 +251,7 @@ class PasswordReset(Event):
     type: ClassVar[str] = "user.password_reset"
     description: ClassVar[str] = "A person reset their password."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("user", "user_id"),), subject="user_id", actor="user_id"

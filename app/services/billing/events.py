@@ -50,6 +50,7 @@ class InvoicePaid(InvoiceEvent):
 
     type: ClassVar[str] = "invoice.paid"
     description: ClassVar[str] = "An invoice was paid in full."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class UsageThresholdReached(BillingEvent):
 
     type: ClassVar[str] = "usage.threshold_reached"
     description: ClassVar[str] = "80 or 100 per cent of what the plan gives in a period is used."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
     audit: ClassVar[AuditSpec | str] = "Nobody acted: it follows from what was done, which is kept itself."
 
     metric: str

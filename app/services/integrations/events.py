@@ -82,6 +82,6 @@ class ApiKeyExpiring(ApiKeyEvent):
 
     type: ClassVar[str] = "api_key.expiring"
     description: ClassVar[str] = "An API key expires soon."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
     days: int

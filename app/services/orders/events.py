@@ -45,6 +45,7 @@ class OrderPlaced(OrderEvent):
 
     type: ClassVar[str] = "order.created"
     description: ClassVar[str] = "An order was placed: its stock is held and it has a number."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class OrderPaid(OrderEvent):
 
     type: ClassVar[str] = "order.paid"
     description: ClassVar[str] = "An order was paid in full, or costs nothing."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,7 @@ class OrderCancelled(OrderEvent):
 
     type: ClassVar[str] = "order.cancelled"
     description: ClassVar[str] = "An order was cancelled; what it held was given back."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,7 @@ class OrderOversold(OrderEvent):
 
     type: ClassVar[str] = "order.oversold"
     description: ClassVar[str] = "An expired order was paid, and there is too little stock left for it."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +239,7 @@ class OrderPaymentHeld(OrderEvent):
 
     type: ClassVar[str] = "order.payment_held"
     description: ClassVar[str] = "A payment of another amount or currency arrived: accept or refund it."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
     webhook: ClassVar[bool] = False
 
 
@@ -244,7 +248,8 @@ class OrderDisputed(OrderEvent):
     """The buyer's bank has taken the money back, for now or for good."""
 
     type: ClassVar[str] = "order.disputed"
-    description: ClassVar[str] = "The buyer disputes the payment of an order, or has won."
+    description: ClassVar[str] = "The buyer disputes the payment of an order, or has won, or the bank asks."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +258,7 @@ class OrderRefundFailed(OrderEvent):
 
     type: ClassVar[str] = "order.refund_failed"
     description: ClassVar[str] = "A refund of an order has failed; what it stood for can be refunded again."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
     refund: RefundFacts
 
@@ -263,6 +269,7 @@ class OrderReturned(OrderEvent):
 
     type: ClassVar[str] = "order.returned"
     description: ClassVar[str] = "Everything of an order has come back to the seller."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,7 @@ class ProductStockLow(ProductEvent):
 
     type: ClassVar[str] = "product.stock_low"
     description: ClassVar[str] = "What is available of a product fell to its threshold or below."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
     threshold: int
 
@@ -77,6 +78,7 @@ class ProductOutOfStock(ProductEvent):
 
     type: ClassVar[str] = "product.out_of_stock"
     description: ClassVar[str] = "Nothing of a product is available any more."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,7 +105,7 @@ class EmailChanged(Event):
     type: ClassVar[str] = "user.email_changed"
     description: ClassVar[str] = "A person changed their address."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail_address", "mail")
+    handlers: ClassVar[tuple[str, ...]] = ("mail_address", "mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("user", "user_id"),), subject="user_id", actor="user_id"
@@ -123,7 +123,7 @@ class EmailChangeUndone(Event):
     type: ClassVar[str] = "user.email_change_undone"
     description: ClassVar[str] = "A change of address was undone."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail_address", "mail")
+    handlers: ClassVar[tuple[str, ...]] = ("mail_address", "mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("user", "user_id"),), subject="user_id", actor="user_id"
@@ -140,7 +140,7 @@ class PasswordChanged(Event):
     type: ClassVar[str] = "user.password_changed"
     description: ClassVar[str] = "A person changed their password."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
@@ -155,7 +155,7 @@ class PasswordSet(Event):
     type: ClassVar[str] = "user.password_set"
     description: ClassVar[str] = "A person set their first password."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 

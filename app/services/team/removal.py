@@ -7,6 +7,7 @@ from app.models.team import TeamMember
 from app.repositories.team import TeamRepository
 from app.schemas.team.members import Removal
 from app.services.integrations.revoking import revoke_keys_of
+from app.services.notifications.inbox.pruning import forget_notices_of
 from app.services.team.invitations import cancel_invitations_of
 from app.services.team.sessions import send_home
 from app.services.team.transfers import cancel_transfer_to
@@ -25,6 +26,7 @@ async def end_membership(session: SystemSession, member: TeamMember, now: dateti
     keys = await revoke_keys_of(session, organization_id, user_id, "member_removed")
     invitations = await cancel_invitations_of(session, organization_id, user_id)
     await cancel_transfer_to(session, organization_id, user_id)
+    await forget_notices_of(session, organization_id, user_id)
     return Removal(
         member_id=member.id,
         sessions=sessions,

@@ -14,7 +14,7 @@ class IdentityLinked(Event):
     type: ClassVar[str] = "user.identity_linked"
     description: ClassVar[str] = "An account at a provider was linked."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
@@ -29,7 +29,7 @@ class IdentityUnlinked(Event):
     type: ClassVar[str] = "user.identity_unlinked"
     description: ClassVar[str] = "An account at a provider was unlinked."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 

@@ -29,7 +29,7 @@ class BackupCodeUsed(Event):
     type: ClassVar[str] = "auth.backup_code_used"
     description: ClassVar[str] = "A backup code was used."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 

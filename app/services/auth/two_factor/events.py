@@ -31,7 +31,7 @@ class TwoFactorEnabled(Event):
     type: ClassVar[str] = "user.two_factor_enabled"
     description: ClassVar[str] = "A person turned the second factor on."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("mfa_factor", "factor_id")
     audit: ClassVar[AuditSpec | str] = OF_FACTOR
 
@@ -47,7 +47,7 @@ class TwoFactorDisabled(Event):
     type: ClassVar[str] = "user.two_factor_disabled"
     description: ClassVar[str] = "A person turned the second factor off."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("mfa_factor", "factor_id")
     audit: ClassVar[AuditSpec | str] = OF_FACTOR
 
@@ -63,7 +63,7 @@ class BackupCodesRegenerated(Event):
     type: ClassVar[str] = "user.backup_codes_regenerated"
     description: ClassVar[str] = "A person made new backup codes."
     audience: ClassVar[Audience] = "personal"
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 

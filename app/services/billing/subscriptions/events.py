@@ -33,6 +33,7 @@ class SubscriptionCreated(SubscriptionEvent):
 
     type: ClassVar[str] = "subscription.created"
     description: ClassVar[str] = "The organisation subscribed to a plan."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class SubscriptionUpdated(SubscriptionEvent):
 
     type: ClassVar[str] = "subscription.updated"
     description: ClassVar[str] = "The plan, the state or the term of a subscription changed."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class SubscriptionPastDue(SubscriptionEvent):
 
     type: ClassVar[str] = "subscription.past_due"
     description: ClassVar[str] = "A renewal was not paid; the plan can be used for some more days."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class SubscriptionCanceled(SubscriptionEvent):
 
     type: ClassVar[str] = "subscription.canceled"
     description: ClassVar[str] = "A subscription has ended; the organisation is on the free plan."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ class SubscriptionTrialEnding(SubscriptionEvent):
 
     type: ClassVar[str] = "subscription.trial_ending"
     description: ClassVar[str] = "A trial ends in three days, and what comes then is paid."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +120,7 @@ class InvoicePaymentFailed(InvoiceEvent):
 
     type: ClassVar[str] = "invoice.payment_failed"
     description: ClassVar[str] = "An invoice could not be paid; it is tried again after some days."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
     attempt: int
     attempts_told_before: int
@@ -130,7 +134,7 @@ class InvoicePaymentActionRequired(InvoiceEvent):
     type: ClassVar[str] = "invoice.payment_action_required"
     description: ClassVar[str] = "An invoice waits until the payer confirms the payment."
     webhook: ClassVar[bool] = False
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
 
 @dataclass(frozen=True, kw_only=True)

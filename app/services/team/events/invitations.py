@@ -28,7 +28,7 @@ class InvitationEvent(Event):
 class InvitationSent(InvitationEvent):
     """What the events of a mailed invitation say; private: `token_id`, too."""
 
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
     role: str
 
@@ -69,7 +69,7 @@ class InvitationDeclined(InvitationEvent):
 
     type: ClassVar[str] = "team.invitation_declined"
     description: ClassVar[str] = "An invitation was declined."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ class MemberJoined(MemberEvent):
 
     type: ClassVar[str] = "team.member_joined"
     description: ClassVar[str] = "Somebody became a member of the organisation."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
     role: str
     source: str
@@ -61,7 +61,7 @@ class MemberRoleChanged(MemberChange):
 
     type: ClassVar[str] = "team.member_role_changed"
     description: ClassVar[str] = "A member was given another role."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class MemberSuspended(MemberChange):
 
     type: ClassVar[str] = "team.member_suspended"
     description: ClassVar[str] = "A membership was suspended."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class MemberRemoved(MemberEvent):
 
     type: ClassVar[str] = "team.member_removed"
     description: ClassVar[str] = "A member was removed from the organisation."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
     effects: dict[str, Any]
 
@@ -109,6 +109,6 @@ class SessionsEnded(MemberEvent):
     type: ClassVar[str] = "team.sessions_ended"
     description: ClassVar[str] = "The sessions of a member were ended."
     webhook: ClassVar[bool] = False
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
 
     sessions: int

@@ -78,7 +78,7 @@ class OrganizationSecurityUpdated(OrganizationEvent):
 
     type: ClassVar[str] = "organization.security_updated"
     description: ClassVar[str] = "What an organisation demands of the sessions of its members was changed."
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("organization", "organization_id"),), changes="changes"
     )
@@ -94,7 +94,7 @@ class LimitReached(Event):
     description: ClassVar[str] = "Something could not be added, because the plan has no room for it."
     audience: ClassVar[Audience] = "organization"
     read_permission: ClassVar[Permission | None] = Permission.members_read
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     audit: ClassVar[AuditSpec | str] = AuditSpec()
 
     name: str

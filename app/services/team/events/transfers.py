@@ -14,7 +14,7 @@ class OwnershipEvent(Event):
 
     audience: ClassVar[Audience] = "organization"
     read_permission: ClassVar[Permission | None] = Permission.members_read
-    handlers: ClassVar[tuple[str, ...]] = ("mail",)
+    handlers: ClassVar[tuple[str, ...]] = ("mail", "notifications")
     subject: ClassVar[tuple[str, str] | None] = ("transfer", "transfer_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=(("transfer", "transfer_id"), ("user", "from_user_id")), subject="to_user_id"
