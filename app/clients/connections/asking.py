@@ -28,7 +28,7 @@ class Reply:
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
-    def text(self, name: str, *, longest: int = 200) -> str | None:
+    def member(self, name: str, *, longest: int = 200) -> str | None:
         """A member that is text of a sane length, else None."""
         return text_of(self.document, name, longest=longest)
 

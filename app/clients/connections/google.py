@@ -29,7 +29,7 @@ class GoogleService(OAuthService):
         """The person's subject; people are shown the domain of the address, which is no personal datum."""
         reply = await self.ask("GET", self.addresses.identify, headers=bearer(grant.access_token))
         account = account_of(reply, "sub")
-        domain = (reply.text("email", longest=320) or "").rpartition("@")[2]
+        domain = (reply.member("email", longest=320) or "").rpartition("@")[2]
         return Account(id=account.id, label=domain[:200] or account.id)
 
     async def revoke(self, kept: str) -> None:

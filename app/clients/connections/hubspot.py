@@ -29,7 +29,7 @@ class HubSpot(OAuthService):
     def error_in(self, reply: Reply) -> str | None:
         """HubSpot's own word for it stands in `status`."""
         error = super().error_in(reply)
-        return error if error is None else reply.text("status", longest=100) or error
+        return error if error is None else reply.member("status", longest=100) or error
 
     async def identify(self, grant: Grant) -> Account:
         """The hub of a token; the token is part of the path."""

@@ -146,7 +146,7 @@ class OAuthService:
 
     def error_in(self, reply: Reply) -> str | None:
         """The error that an answer names, None for one that is good."""
-        named = reply.text("error", longest=100)
+        named = reply.member("error", longest=100)
         if reply.is_success and named is None and reply.document is not None:
             return None
         return named or ("no_json" if reply.document is None else "unnamed")
@@ -188,10 +188,10 @@ def refuse_unless_good(reply: Reply) -> None:
 
 def account_of(reply: Reply, id_member: str, label_member: str | None = None) -> Account:
     """The account that an answer names; ServiceRefused `exchange_failed` when it names none."""
-    account_id = reply.text(id_member) if reply.is_success else None
+    account_id = reply.member(id_member) if reply.is_success else None
     if account_id is None:
         raise ServiceRefused("exchange_failed", "no_account", status=reply.status)
-    label = reply.text(label_member) if label_member is not None else None
+    label = reply.member(label_member) if label_member is not None else None
     return Account(id=account_id, label=label or account_id)
 
 

@@ -32,7 +32,7 @@ class Slack(OAuthService):
         """Slack answers 200 with `ok: false`, so that the status says nothing."""
         if reply.document is not None and reply.document.get("ok") is True and reply.is_success:
             return None
-        return reply.text("error", longest=100) or "no_json"
+        return reply.member("error", longest=100) or "no_json"
 
     async def identify(self, grant: Grant) -> Account:
         """The workspace, which stands in the answer to the code."""

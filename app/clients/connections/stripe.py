@@ -37,5 +37,5 @@ class StripeConnect(OAuthService):
         form = {"client_id": self.client.client_id, "stripe_user_id": kept}
         signed = bearer(self.client.client_secret)
         reply = await self.ask("POST", self.addresses.revoke, form=form, headers=signed)
-        if reply.text("error", longest=100) != "invalid_client":
+        if reply.member("error", longest=100) != "invalid_client":
             refuse_unless_good(reply)

@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 
 from app.core.access import Principal, allow, public
 from app.core.errors import problems
+from app.core.limits import limited
 from app.core.paging import Page
 from app.core.permissions import Permission
 from app.core.requests import StrictRoute
@@ -146,7 +147,12 @@ async def complete_integration(
     return created(response, await completing.complete(body.completion))
 
 
-@router.get("/callback/{service}", status_code=303, response_class=RedirectResponse)
+@router.get(
+    "/callback/{service}",
+    status_code=303,
+    response_class=RedirectResponse,
+    dependencies=[Depends(limited("public_read_ip", by="address"))],
+)
 async def receive_integration_callback(
     _: Browser, service: Named, returning: Returning, request: Request
 ) -> RedirectResponse:

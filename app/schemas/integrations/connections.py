@@ -62,7 +62,9 @@ class IntegrationConnect(Input):
 class IntegrationComplete(Input):
     """The token that the app found behind `#integration_completion=`."""
 
-    completion: Text = Field(min_length=1, max_length=LONGEST_STATE)
+    completion: Text = Field(
+        min_length=1, max_length=LONGEST_STATE, examples=["1xO3vJm8cT0hY4wUq7ZbNdRfKsLpAeGi2oCxV6tM5nE"]
+    )
 
 
 class IntegrationUpdate(Patch):
