@@ -8,6 +8,7 @@ from httpx import AsyncClient
 from sqlalchemy import func, select, update
 
 from app.clients.stripe import StripeUnavailable
+from app.clients.stripe.sandbox.state import State
 from app.core import clock
 from app.core.database import Database, SystemSession
 from app.jobs.orders import expire_order
@@ -369,7 +370,47 @@ async def test_dispute_when_it_is_a_question_only(shop: Shop) -> None:
     await shop.settle()
     intent = (await shop.read(order))["payments"][0]["stripe_payment_intent_id"]
     charge = (await shop.stripe.object(intent))["latest_charge"]
-    await control(shop.stripe, "disputes", charge=charge, warning=True)
-    await shop.settle()
+    dispute = await control(shop.stripe, "disputes", charge=charge, warning=True)
+    await shop.settle(times=2)
+    await control(shop.stripe, f"disputes/{dispute['id']}/close", outcome="warning_closed")
+    await shop.settle(times=2, order="reverse")
+    await shop.settle(again=True)
     assert states(await shop.read(order)) == ("confirmed", "paid", None)
     assert [entry[0] for entry in await shop.ledger()] == ["charge"]
+    assert await shop.told("order.disputed") == 1
+
+
+TRANSFER = {"type": "display_bank_transfer_instructions", "display_bank_transfer_instructions": {}}
+
+
+@pytest.mark.parametrize("is_paid", [True, False])
+async def test_payment_when_the_buyer_transfers_it_later(shop: Shop, is_paid: bool) -> None:
+    """The page is complete, the money comes days later by a transfer that only the buyer can make.
+
+    The sandbox plays debits alone, so its debit is dressed as a transfer while nobody has paid it.
+    """
+    product = await shop.product()
+    order = await shop.order(product)
+    session = await pay(shop.stripe, order, "sepa" if is_paid else "sepa_fails")
+
+    def dress(state: State) -> None:
+        intent = state.objects[session["payment_intent"]]
+        intent.update(status="requires_action", next_action=TRANSFER)
+        state.emit("payment_intent.requires_action", intent)
+
+    def undress(state: State) -> None:
+        state.objects[session["payment_intent"]].update(status="processing", next_action=None)
+
+    await shop.stripe.sandbox.change(dress)
+    await shop.settle(order="reverse", times=2)
+    told = await shop.read(order)
+    assert (states(told), told["reservation_expires_at"]) == (("pending", "pending", None), None)
+    assert told["payment_failure_code"] is None
+    assert await shop.stock(product) == (5, 1)
+    await shop.stripe.sandbox.change(undress)
+    await control(shop.stripe, "clock", advance="P6D")
+    await shop.settle()
+    told = await shop.read(order)
+    paid = ("confirmed", "paid", None)
+    assert states(told) == (paid if is_paid else ("pending", "failed", None))
+    assert (told["reservation_expires_at"] is None) is is_paid

@@ -87,13 +87,18 @@ class PaymentApplier:
             event = order_event(kind, view.order, view.items)
             await emit(self.session, event, organization_id=self.organization_id)
 
-    async def apply_payment(self, order: Order, intent: dict[str, Any]) -> None:
-        """Bring a locked order to what its PaymentIntent says; an old or repeated intent changes nothing."""
+    async def apply_payment(self, order: Order, intent: dict[str, Any], *, is_agreed: bool = False) -> None:
+        """Bring a locked order to what its PaymentIntent says; an old or repeated intent changes nothing.
+
+        `is_agreed`: the buyer has completed the page, and may still have to pay elsewhere.
+        """
         match intent["status"]:
             case "succeeded" | "requires_capture":
                 events = await self._arrived(order, intent)
             case "processing":
                 events = self._under_way(order)
+            case "requires_action" if _is_voucher(intent):
+                events = self._under_way(order) if is_agreed else None
             case "requires_action":
                 events = await self._asked(order, intent)
             case "requires_payment_method" if intent.get("last_payment_error"):
@@ -330,6 +335,11 @@ class PaymentApplier:
             return True
         logger.info("order_payment_unmoved", order_id=str(order.id), at=order.payment_status, to=target)
         return False
+
+
+def _is_voucher(intent: dict[str, Any]) -> bool:
+    """Whether the buyer was told how to pay elsewhere: a bank transfer, a voucher, a code to scan."""
+    return "display" in str((intent.get("next_action") or {}).get("type"))
 
 
 def _misfit(order: Order, row: OrderPayment, payments: Sequence[OrderPayment]) -> str | None:

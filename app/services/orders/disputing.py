@@ -15,6 +15,11 @@ INQUIRY = "warning_"
 DISPUTABLE = frozenset({"paid", "partially_refunded", "refunded"})
 
 
+def is_inquiry(dispute: dict[str, Any]) -> bool:
+    """Whether the bank merely asks."""
+    return str(dispute["status"]).startswith(INQUIRY)
+
+
 async def apply_dispute(
     session: ScopedSession, order: Order, payment: OrderPayment, dispute: dict[str, Any]
 ) -> list[OrderEventKind] | None:
@@ -23,7 +28,7 @@ async def apply_dispute(
     A dispute that was decided stays decided, whatever older events say.
     """
     status = str(dispute["status"])
-    if status.startswith(INQUIRY) or (status not in OPEN and status not in {"won", "lost"}):
+    if is_inquiry(dispute) or (status not in OPEN and status not in {"won", "lost"}):
         return None
     await _record(session, order, payment, dispute, "dispute", -int(dispute["amount"]))
     if status == "won":

@@ -8,7 +8,8 @@ from app.core.database import ScopedSession, SystemSession
 from app.services.billing.ledger import record
 from app.services.orders.applying import PaymentApplier
 from app.services.orders.checkout_state import close_checkout
-from app.services.orders.disputing import apply_dispute
+from app.services.orders.disputing import apply_dispute, is_inquiry
+from app.services.orders.events import OrderDisputed
 from app.services.orders.link_orders import LinkOrders, is_of_link, link_facts
 from app.services.orders.provider_refunds import RefundImporter
 from app.services.stripe_webhooks.effects import (
@@ -20,6 +21,7 @@ from app.services.stripe_webhooks.effects import (
 from app.services.stripe_webhooks.fetching import id_of, metadata_id
 
 NOT_AN_ORDER = "not_an_order"
+OPENED = "charge.dispute.created"
 
 
 @on_stripe(
@@ -44,7 +46,7 @@ async def on_session(session: SystemSession, fetched: dict[str, Any], event: Str
     order = await applier.take(order_id)
     await close_checkout(applier, order, fetched)
     if isinstance(intent := fetched.get("payment_intent"), dict):
-        await applier.apply_payment(order, intent)
+        await applier.apply_payment(order, intent, is_agreed=fetched["status"] == "complete")
     return None
 
 
@@ -130,7 +132,11 @@ async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: Str
     payment = await applier.payments.of_intent(event.owner, intent["id"])
     if payment is None:
         raise EventUnresolved("a payment is disputed that is not here")
-    await applier.put_back(order, await apply_dispute(session, order, payment, fetched))
+    events = await apply_dispute(session, order, payment, fetched)
+    if is_inquiry(fetched) and event.type == OPENED:
+        # Money stays where it is; the seller has to answer all the same, and is told once.
+        events = [OrderDisputed]
+    await applier.put_back(order, events)
     return None
 
 
@@ -143,7 +149,7 @@ async def _on_link(applier: PaymentApplier, fetched: dict[str, Any]) -> None:
     if not isinstance(intent, dict):
         await applier.settle_free(order)
         return
-    await applier.apply_payment(order, intent)
+    await applier.apply_payment(order, intent, is_agreed=True)
     payment = await applier.payments.of_intent(order.organization_id, intent["id"])
     if payment is None:
         return
