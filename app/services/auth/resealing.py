@@ -8,7 +8,7 @@ import structlog
 from app.core.crypto import SealBroken, key_ring, seal, sealed_by, unseal
 from app.core.database import Database
 from app.models.auth import MfaFactor, UserSession
-from app.models.integrations import WebhookSecret
+from app.models.integrations import Integration, IntegrationRevocation, WebhookSecret
 from app.repositories.auth import SealedColumn
 
 logger = structlog.get_logger(__name__)
@@ -17,6 +17,9 @@ SEALED: tuple[tuple[Any, str], ...] = (
     (MfaFactor, "secret_sealed"),
     (UserSession, "refresh_key_sealed"),
     (WebhookSecret, "secret_sealed"),
+    (Integration, "access_token_sealed"),
+    (Integration, "refresh_token_sealed"),
+    (IntegrationRevocation, "token_sealed"),
 )
 """Tables and columns that outlive a key of the ring."""
 

@@ -6,6 +6,7 @@ from app.core.database import SystemSession
 from app.models.team import TeamMember
 from app.repositories.team import TeamRepository
 from app.schemas.team.members import Removal
+from app.services.integrations.connections import mark_owner_left
 from app.services.integrations.revoking import revoke_keys_of
 from app.services.notifications.inbox.pruning import forget_notices_of
 from app.services.team.invitations import cancel_invitations_of
@@ -24,6 +25,7 @@ async def end_membership(session: SystemSession, member: TeamMember, now: dateti
     await team.remove(member)
     sessions = await send_home(session, organization_id, user_id, now)
     keys = await revoke_keys_of(session, organization_id, user_id, "member_removed")
+    integrations = await mark_owner_left(session, organization_id, user_id)
     invitations = await cancel_invitations_of(session, organization_id, user_id)
     await cancel_transfer_to(session, organization_id, user_id)
     await forget_notices_of(session, organization_id, user_id)
@@ -32,7 +34,7 @@ async def end_membership(session: SystemSession, member: TeamMember, now: dateti
         sessions=sessions,
         api_keys=keys,
         invitations=invitations,
-        # Nothing keeps identities of an organisation's single sign-on, nor connections, so there are none.
+        # Nothing keeps identities of an organisation's single sign-on, so there are none.
         identities=0,
-        integrations=0,
+        integrations=integrations,
     )
