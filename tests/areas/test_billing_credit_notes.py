@@ -13,8 +13,6 @@ from tests.support.billing import Shop
 from tests.support.personas import Persona
 from tests.support.stripe_sandbox import StripeSandbox
 
-pytestmark = pytest.mark.commits
-
 PRICE = 4700
 
 

@@ -19,8 +19,6 @@ from tests.support.personas import Persona
 from tests.support.stripe_events import event_of
 from tests.support.stripe_sandbox import StripeSandbox
 
-pytestmark = pytest.mark.commits
-
 
 @pytest.fixture
 async def shop(client: AsyncClient, database: Database, stripe_sandbox: StripeSandbox) -> Shop:

@@ -43,6 +43,14 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
             PaymentMethod.stripe_payment_method_id == stripe_id,
         )
 
+    async def default(self, organization_id: UUID) -> PaymentMethod | None:
+        """What pays unless something else is said."""
+        return await self.one(
+            PaymentMethod.organization_id == organization_id,
+            PaymentMethod.is_default.is_(True),
+            PaymentMethod.detached_at.is_(None),
+        )
+
     async def by_fingerprint(
         self, organization_id: UUID, kind: str, fingerprint: str
     ) -> PaymentMethod | None:

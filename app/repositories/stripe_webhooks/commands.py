@@ -1,11 +1,11 @@
 """Questions to stripe_commands: what Stripe is to do, who is doing it, and how it went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, tuple_, update
+from sqlalchemy import delete, func, literal, or_, select, tuple_, update
 
 from app.models.stripe_webhooks import StripeCommand
 from app.repositories.base import Repository
@@ -32,6 +32,16 @@ class CommandRepository(Repository[StripeCommand]):
         return await self.one(
             StripeCommand.organization_id == organization_id, StripeCommand.id == command_id, lock=lock
         )
+
+    async def has_open(self, organization_id: UUID, kind: str, params: Mapping[str, str]) -> bool:
+        """Whether something of this kind, with these among its params, is still to be done."""
+        statement = select(literal(1)).where(
+            StripeCommand.organization_id == organization_id,
+            StripeCommand.kind == kind,
+            StripeCommand.status.in_(OPEN),
+            StripeCommand.params.contains(dict(params)),
+        )
+        return await self.session.scalar(statement.limit(1)) is not None
 
     async def wake(
         self, organization_id: UUID, command_id: UUID, *, at: datetime | None = None, once: bool = False

@@ -26,6 +26,7 @@ PAYMENT_STATES = {"succeeded": "applied", "requires_capture": "authorized"}
 """What a PaymentIntent's status is to a payment of ours; one that did not fit is `unapplied`."""
 
 SUBSCRIPTION = "customer.subscription.updated"
+ENDED_SUBSCRIPTION = "customer.subscription.deleted"
 INVOICE = "invoice.updated"
 PAID_INVOICE = "invoice.paid"
 REFUND = "charge.refunded"
@@ -71,7 +72,8 @@ def ended_subscription(mirror: Mirror) -> Difference:
         expected={"status": "ended"},
         actual={"status": mirror.status},
         explanation=f"Our subscription is {mirror.status}, and Stripe does not list it among the living.",
-        repair=SUBSCRIPTION,
+        # It applies what Stripe says, and ends one of which Stripe knows nothing.
+        repair=ENDED_SUBSCRIPTION,
         local_ref=str(mirror.local_id),
     )
 

@@ -8,28 +8,62 @@ from app.clients.stripe import StripeClient, StripeError, StripeMissing, StripeR
 from app.core.database import SystemSession
 from app.repositories.billing.checkouts import CheckoutRepository
 from app.repositories.billing.customers import CustomerRepository
+from app.repositories.billing.payment_methods import PaymentMethodRepository
 from app.services.billing.subscriptions.calls import RepeatableCall
-from app.services.billing.subscriptions.customers import bind_customer, unbind_customer
-from app.services.billing.subscriptions.fetching import moment
-from app.services.billing.subscriptions.methods import apply_method
+from app.services.billing.subscriptions.customers import (
+    SET_DEFAULT,
+    TELL_DETAILS,
+    bind_customer,
+    tell_stripe_details,
+    unbind_customer,
+)
+from app.services.billing.subscriptions.fetching import id_of, moment
+from app.services.billing.subscriptions.methods import apply_method, tell_stripe_default
+from app.services.stripe_webhooks.asking import is_being_told
 from app.services.stripe_webhooks.binding import bind
-from app.services.stripe_webhooks.commands import StripeCommandRow, marked, stripe_command
+from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, marked, stripe_command
+
+CLOCKS_APART = 300
+KEY_KEPT = 25 * 3600
+"""Seconds: by how much clocks may differ, and how long at most an earlier key has stood for a customer."""
 
 
-class CustomerCall(RepeatableCall):
+class CustomerCall(StripeCall):
     """Something that is done for the organisation's customer, who is made when there is none."""
 
     async def call(self, client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Do it for the customer; the answer says who that is."""
         customer = await customer_of(client, params)
         made = await self.make(client, customer, params, key)
-        return {**made, "customer_id": customer, "livemode": client.livemode}
+        return _for_customer(client, customer, made)
 
     @abstractmethod
     async def make(
         self, client: StripeClient, customer: str, params: dict[str, Any], key: str
     ) -> dict[str, Any]:
         """The call itself."""
+
+    async def made_before(
+        self,
+        client: StripeClient,  # noqa: ARG002 - kinds that leave something behind ask it
+        customer: str,  # noqa: ARG002 - as above
+        command: StripeCommandRow,  # noqa: ARG002 - as above
+    ) -> dict[str, Any] | None:
+        """What `make` answered to an earlier attempt; None when there is none, or when it does not matter."""
+        return None
+
+    async def find(self, client: StripeClient, command: StripeCommandRow) -> dict[str, Any] | None:
+        """What an earlier attempt made. Where it came no further than to the customer, the rest is made now:
+        another customer would be one too many.
+        """
+        params = command.params
+        customer = params["customer"] or await _customer_made(client, command)
+        if customer is None:
+            return None
+        made = await self.made_before(client, customer, command)
+        if made is None:
+            made = await self.make(client, customer, params, str(command.id))
+        return _for_customer(client, customer, made)
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
@@ -67,19 +101,26 @@ class CreateCheckout(CustomerCall):
             sent["automatic_tax"] = {"enabled": True}
             sent["customer_update"] = {"address": "auto"}
         made = await client.call("checkout.sessions.create", params=sent, key=key)
-        return {name: made[name] for name in ("id", "url", "expires_at")}
+        return _page_of(made)
+
+    async def made_before(
+        self, client: StripeClient, customer: str, command: StripeCommandRow
+    ) -> dict[str, Any] | None:
+        """The session that names this command."""
+        found = await _of_command(client, "checkout.sessions.list", command, customer=customer)
+        return None if found is None else _page_of(found)
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
     ) -> None:
-        """The checkout is open."""
+        """The checkout is open; a page that was found after a day is over."""
         await super().succeeded(session, command, result)
         checkouts = CheckoutRepository(session)
         checkout = await checkouts.find(command.organization_id, command.subject_id)
         await bind(session, result["id"], "checkout.session", command.organization_id)
         if checkout is not None and checkout.status == "creating":
             opened = {
-                "status": "open",
+                "status": result["status"],
                 "stripe_session_id": result["id"],
                 "url": result["url"],
                 "expires_at": moment(result["expires_at"]),
@@ -123,10 +164,17 @@ class CreateSetup(CustomerCall):
         made = await client.call("setup_intents.create", params=sent, key=key)
         return {"id": made["id"]}
 
+    async def made_before(
+        self, client: StripeClient, customer: str, command: StripeCommandRow
+    ) -> dict[str, Any] | None:
+        """The intent that names this command."""
+        found = await _of_command(client, "setup_intents.list", command, customer=customer)
+        return None if found is None else {"id": found["id"]}
+
 
 @stripe_command("portal_session.create")
 class CreatePortal(CustomerCall):
-    """A visit to the portal."""
+    """A visit to the portal. It leaves nothing behind, so that another one may be made."""
 
     async def make(
         self, client: StripeClient, customer: str, params: dict[str, Any], key: str
@@ -149,6 +197,14 @@ class AttachMethod(CustomerCall):
         made = await client.call("payment_methods.attach", params["payment_method"], params=sent, key=key)
         return {"id": made["id"], "method": made}
 
+    async def made_before(
+        self, client: StripeClient, customer: str, command: StripeCommandRow
+    ) -> dict[str, Any] | None:
+        """The method, if it is the customer's: Stripe refuses to attach one twice."""
+        found = await client.call("payment_methods.retrieve", str(command.params["payment_method"]))
+        is_attached = id_of(found.get("customer")) == customer
+        return {"id": found["id"], "method": found} if is_attached else None
+
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
     ) -> None:
@@ -163,7 +219,9 @@ class DetachMethod(RepeatableCall):
     """Let Stripe forget a method."""
 
     async def call(self, client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
-        """One that is not attached any more needs nothing."""
+        """One that is not attached any more, or that was never at this Stripe, needs nothing."""
+        if not client.owns(params["payment_method"]):
+            return {"id": params["payment_method"]}
         try:
             await client.call("payment_methods.detach", params["payment_method"], key=key)
         except (StripeMissing, StripeRefused):
@@ -173,7 +231,7 @@ class DetachMethod(RepeatableCall):
         return {"id": params["payment_method"]}
 
 
-@stripe_command("customer.set_default_payment_method")
+@stripe_command(SET_DEFAULT)
 class SetDefault(RepeatableCall):
     """Let Stripe take this method from now on, for the subscription too."""
 
@@ -193,8 +251,34 @@ class SetDefault(RepeatableCall):
                     raise
         return {"id": params["customer"]}
 
+    async def succeeded(
+        self,
+        session: SystemSession,
+        command: StripeCommandRow,
+        result: dict[str, Any],  # noqa: ARG002 - it says no more
+    ) -> None:
+        """Where another was chosen since, and was perhaps told before, that one is told once more."""
+        await CustomerRepository(session).lock(command.organization_id)
+        chosen = await PaymentMethodRepository(session).default(command.organization_id)
+        if chosen is None or chosen.stripe_payment_method_id == command.params["payment_method"]:
+            return
+        if not await is_being_told(session, command.organization_id, SET_DEFAULT):
+            await tell_stripe_default(session, chosen)
 
-@stripe_command("customer.update")
+    async def find(self, client: StripeClient, command: StripeCommandRow) -> dict[str, Any] | None:
+        """Whether customer and subscription pay with it."""
+        params = command.params
+        customer = await client.call("customers.retrieve", params["customer"])
+        payers = [customer.get("invoice_settings") or {}]
+        if params.get("subscription"):
+            payers.append(await client.call("subscriptions.retrieve", params["subscription"]))
+        is_done = all(
+            id_of(item.get("default_payment_method")) == params["payment_method"] for item in payers
+        )
+        return {"id": params["customer"]} if is_done else None
+
+
+@stripe_command(TELL_DETAILS)
 class UpdateCustomer(RepeatableCall):
     """Who pays, as it stands on invoices."""
 
@@ -202,7 +286,15 @@ class UpdateCustomer(RepeatableCall):
         """Name and address; the tax number is a thing of its own at Stripe."""
         changes = {name: params[name] or "" for name in ("email", "name", "address")}
         await client.call("customers.update", params["customer"], params=changes, key=key)
-        return {"id": params["customer"], "version": params["version"]}
+        return _told(params)
+
+    async def find(self, client: StripeClient, command: StripeCommandRow) -> dict[str, Any] | None:
+        """Whether the customer has these details."""
+        params = command.params
+        customer = await client.call("customers.retrieve", params["customer"])
+        address = {name: value for name, value in (customer.get("address") or {}).items() if value}
+        found = {"name": customer.get("name"), "email": customer.get("email"), "address": address or None}
+        return _told(params) if all(found[name] == (params[name] or None) for name in found) else None
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
@@ -212,6 +304,9 @@ class UpdateCustomer(RepeatableCall):
         row = await customers.lock(command.organization_id)
         if row.updated_at.isoformat() == result["version"]:
             await customers.note_sync(command.organization_id)
+        elif not await is_being_told(session, command.organization_id, TELL_DETAILS):
+            # This one came after a later one, and has put the older details in its place.
+            await tell_stripe_details(session, row)
 
 
 @stripe_command("customer.delete")
@@ -233,6 +328,38 @@ class DeleteCustomer(RepeatableCall):
         """The organisation has no customer any more."""
         await CustomerRepository(session).lock(command.organization_id)
         await unbind_customer(session, command.organization_id, await session.now())
+
+
+def _told(params: dict[str, Any]) -> dict[str, Any]:
+    return {"id": params["customer"], "version": params["version"]}
+
+
+def _page_of(session: dict[str, Any]) -> dict[str, Any]:
+    return {name: session[name] for name in ("id", "url", "expires_at", "status")}
+
+
+def _for_customer(client: StripeClient, customer: str, made: dict[str, Any]) -> dict[str, Any]:
+    return {**made, "customer_id": customer, "livemode": client.livemode}
+
+
+async def _of_command(
+    client: StripeClient, operation: str, command: StripeCommandRow, **params: Any
+) -> dict[str, Any] | None:
+    """The object of a list that an attempt at this command made."""
+    since = int((command.first_sent_at or command.created_at).timestamp()) - CLOCKS_APART
+    async for found in client.pages(operation, params={**params, "created": {"gte": since}, "limit": 100}):
+        if (found.get("metadata") or {}).get("command_id") == str(command.id):
+            return found
+    return None
+
+
+async def _customer_made(client: StripeClient, command: StripeCommandRow) -> str | None:
+    """The customer whom an attempt at this command made, or one at another while the key was remembered."""
+    since = int((command.first_sent_at or command.created_at).timestamp()) - KEY_KEPT
+    async for found in client.pages("customers.list", params={"created": {"gte": since}, "limit": 100}):
+        if (found.get("metadata") or {}).get("organization_id") == command.params["organization_id"]:
+            return str(found["id"])
+    return None
 
 
 async def customer_of(client: StripeClient, params: dict[str, Any]) -> str:

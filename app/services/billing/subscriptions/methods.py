@@ -11,6 +11,7 @@ from app.models.billing import PaymentMethod
 from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.payment_methods import PaymentMethodRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
+from app.services.billing.subscriptions.customers import SET_DEFAULT, known_customer
 from app.services.billing.subscriptions.events import PaymentMethodAdded, PaymentMethodRemoved
 from app.services.billing.subscriptions.fetching import id_of
 from app.services.billing.subscriptions.trials import end_repeated_trial
@@ -91,16 +92,17 @@ async def tell_stripe_default(session: ScopedSession, row: PaymentMethod) -> Non
     """Have Stripe take this method for what is paid from now on."""
     customer = await CustomerRepository(session).of(row.organization_id)
     subscription = await SubscriptionRepository(session).live(row.organization_id)
-    if customer is None or customer.stripe_customer_id is None:
+    at_stripe = None if customer is None else known_customer(customer)
+    if at_stripe is None:
         return
     await queue_command(
         session,
         row.organization_id,
-        "customer.set_default_payment_method",
+        SET_DEFAULT,
         subject_type="payment_method",
         subject_id=row.id,
         params={
-            "customer": customer.stripe_customer_id,
+            "customer": at_stripe,
             "payment_method": row.stripe_payment_method_id,
             "subscription": subscription.stripe_subscription_id if subscription else None,
         },

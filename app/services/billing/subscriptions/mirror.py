@@ -16,10 +16,13 @@ from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.services.billing.subscriptions.fetching import LATEST_INVOICE, SCHEDULE, UNPAID, id_of, moment
 from app.services.billing.subscriptions.telling import Facts, facts_of, tell_changes
 from app.services.billing.subscriptions.trials import end_repeated_trial
+from app.services.stripe_webhooks.asking import is_being_told
 from app.services.stripe_webhooks.commands import queue_command
 from app.services.stripe_webhooks.effects import EventDead
 
 logger = structlog.get_logger(__name__)
+
+CANCEL_DUPLICATE = "subscription.cancel_duplicate"
 
 STEPS: dict[str, frozenset[str]] = {
     "incomplete": frozenset({"active", "trialing", "incomplete_expired"}),
@@ -150,20 +153,29 @@ def _past_due_since(fetched: dict[str, Any]) -> datetime | None:
 async def _pending(session: SystemSession, schedule: dict[str, Any] | None) -> dict[str, Any]:
     """The change that a schedule brings with its next phase."""
     nothing = {"pending_price_id": None, "pending_effective_at": None}
-    if schedule is None or schedule.get("status") not in {"active", "not_started"}:
+    phase = coming_phase(schedule)
+    if phase is None:
         return nothing
-    ends_at = (schedule.get("current_phase") or {}).get("end_date") or 0
-    coming = [phase for phase in schedule["phases"] if phase["start_date"] >= ends_at]
-    if not coming:
-        return nothing
-    price = await PriceRepository(session).by_stripe_id(str(id_of(coming[0]["items"][0]["price"])))
+    price = await PriceRepository(session).by_stripe_id(str(id_of(phase["items"][0]["price"])))
     if price is None:
         return nothing
-    return {"pending_price_id": price.id, "pending_effective_at": moment(coming[0]["start_date"])}
+    return {"pending_price_id": price.id, "pending_effective_at": moment(phase["start_date"])}
+
+
+def coming_phase(schedule: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The phase that follows the present one, of a schedule that is not over."""
+    if schedule is None or schedule.get("status") not in {"active", "not_started"}:
+        return None
+    ends_at = (schedule.get("current_phase") or {}).get("end_date") or 0
+    return next((phase for phase in schedule["phases"] if phase["start_date"] >= ends_at), None)
 
 
 async def _end_duplicate(session: SystemSession, kept: Subscription, stripe_subscription_id: str) -> None:
     """Have a second subscription ended and given back, since an organisation has one."""
+    if await is_being_told(
+        session, kept.organization_id, CANCEL_DUPLICATE, subscription=stripe_subscription_id
+    ):
+        return
     logger.error(
         "Alert: a second subscription was paid",
         organization_id=str(kept.organization_id),
@@ -172,7 +184,7 @@ async def _end_duplicate(session: SystemSession, kept: Subscription, stripe_subs
     await queue_command(
         session,
         kept.organization_id,
-        "subscription.cancel_duplicate",
+        CANCEL_DUPLICATE,
         subject_type="subscription",
         subject_id=kept.id,
         params={"subscription": stripe_subscription_id, "kept": kept.stripe_subscription_id},

@@ -11,19 +11,22 @@ from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.services.billing import ledger
 from app.services.billing.subscriptions.calls import RepeatableCall
 from app.services.billing.subscriptions.events import DuplicateRefunded
-from app.services.billing.subscriptions.fetching import SUBSCRIPTION, fetch_subscription, id_of, moment
+from app.services.billing.subscriptions.fetching import (
+    SCHEDULE,
+    SUBSCRIPTION,
+    fetch_subscription,
+    id_of,
+    moment,
+)
 from app.services.billing.subscriptions.invoices import intent_of
-from app.services.billing.subscriptions.mirror import apply_subscription
-from app.services.stripe_webhooks.commands import StripeCommandRow, stripe_command
+from app.services.billing.subscriptions.mirror import CANCEL_DUPLICATE, apply_subscription, coming_phase
+from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, stripe_command
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
-class SubscriptionCall(RepeatableCall):
-    """A change of a subscription; whatever Stripe made of it is fetched and applied.
-
-    It may be sent again however late, since doing it twice comes to the same.
-    """
+class SubscriptionCall(StripeCall):
+    """A change of a subscription; whatever Stripe made of it is fetched and applied."""
 
     async def call(self, client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
         """Change it, then fetch what it is."""
@@ -36,6 +39,15 @@ class SubscriptionCall(RepeatableCall):
     @abstractmethod
     async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:
         """The call itself."""
+
+    @abstractmethod
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:
+        """Whether a subscription, as it was fetched, is as the call was to leave it."""
+
+    async def find(self, client: StripeClient, command: StripeCommandRow) -> dict[str, Any] | None:
+        """The subscription when it is as it was to become, since a change names no command."""
+        found = await fetch_subscription(client, params_of(command, "subscription"))
+        return {"id": found["id"], SUBSCRIPTION: found} if self.is_done(found, command.params) else None
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
@@ -72,6 +84,11 @@ class Upgrade(SubscriptionCall):
             key=key,
         )
 
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:
+        """It has the price, or gets it once its invoice is paid."""
+        waiting = (found.get("pending_update") or {}).get("subscription_items") or []
+        return params["price"] in {id_of(item["price"]) for item in (*found["items"]["data"], *waiting)}
+
 
 @stripe_command("subscription.cancel_at_period_end")
 class CancelAtPeriodEnd(SubscriptionCall):
@@ -82,6 +99,10 @@ class CancelAtPeriodEnd(SubscriptionCall):
         changes = {"cancel_at_period_end": True, "cancellation_details": params["details"]}
         await client.call("subscriptions.update", params["subscription"], params=changes, key=key)
 
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:  # noqa: ARG002 - any call's
+        """It ends with its period, or has ended."""
+        return bool(found["cancel_at_period_end"]) or found["status"] in ENDED
+
 
 @stripe_command("subscription.cancel")
 class CancelNow(SubscriptionCall):
@@ -89,6 +110,10 @@ class CancelNow(SubscriptionCall):
 
     async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:
         await end_subscription(client, params["subscription"], key, details=params.get("details"))
+
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:  # noqa: ARG002 - any call's
+        """It has ended."""
+        return found["status"] in ENDED
 
 
 @stripe_command("subscription.resume")
@@ -99,6 +124,10 @@ class Resume(SubscriptionCall):
         changes = {"cancel_at_period_end": False}
         await client.call("subscriptions.update", params["subscription"], params=changes, key=key)
 
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:  # noqa: ARG002 - any call's
+        """It goes on, or there is nothing left to go on with."""
+        return not found["cancel_at_period_end"] or found["status"] in ENDED
+
 
 @stripe_command("subscription.end_trial")
 class EndTrial(SubscriptionCall):
@@ -108,13 +137,18 @@ class EndTrial(SubscriptionCall):
         changes = {"trial_end": "now"}
         await client.call("subscriptions.update", params["subscription"], params=changes, key=key)
 
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:  # noqa: ARG002 - any call's
+        """The trial is over. Ending it again would begin another period, and ask for it."""
+        return bool(found["status"] != "trialing")
+
 
 @stripe_command("schedule.create")
 class Downgrade(SubscriptionCall):
     """Change the price when the period ends: a schedule of two phases."""
 
     async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:
-        schedule = params.get("schedule")
+        # Made before by an attempt whose key Stripe has forgotten: there is never a second one.
+        schedule = params.get("schedule") or await _schedule_of(client, params["subscription"])
         if schedule is None:
             made = await client.call(
                 "subscription_schedules.create",
@@ -140,6 +174,11 @@ class Downgrade(SubscriptionCall):
             key=f"{key}:phases",
         )
 
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:
+        """The phase to come has the price."""
+        phase = coming_phase(found.get(SCHEDULE))
+        return phase is not None and id_of(phase["items"][0]["price"]) == params["price"]
+
 
 @stripe_command("schedule.release")
 class ReleaseSchedule(SubscriptionCall):
@@ -148,8 +187,12 @@ class ReleaseSchedule(SubscriptionCall):
     async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:  # noqa: ARG002
         await release_schedule(client, params["schedule"])
 
+    def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:
+        """It has no schedule, or another one."""
+        return bool(id_of(found.get("schedule")) != params["schedule"])
 
-@stripe_command("subscription.cancel_duplicate")
+
+@stripe_command(CANCEL_DUPLICATE)
 class CancelDuplicate(RepeatableCall):
     """End a subscription that was bought twice, and give its payment back in full."""
 
@@ -213,6 +256,11 @@ async def end_subscription(
         found = await client.call("subscriptions.retrieve", subscription_id)
         if found["status"] not in ENDED:
             raise
+
+
+async def _schedule_of(client: StripeClient, subscription_id: str) -> str | None:
+    found = await client.call("subscriptions.retrieve", subscription_id)
+    return id_of(found.get("schedule"))
 
 
 async def release_schedule(client: StripeClient, schedule_id: str | None) -> None:
