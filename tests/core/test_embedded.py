@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.core.embedded import FAST, EmbeddedPostgres, EmbeddedPostgresError
+from app.core.embedded import FAST, EmbeddedPostgres, EmbeddedPostgresError, kept_running, watching
 from app.core.embedded.programs import account_for, find_programs, reachable_programs
 
 ROOT = Path(__file__).parents[2]
@@ -523,6 +523,39 @@ def test_server_starts_again_when_its_postmaster_was_killed(kept: EmbeddedPostgr
     assert read_row(kept) == 7
     assert postmaster(kept) != killed
     assert postmasters(kept.data) == [postmaster(kept)]
+
+
+@pytest.mark.fault
+def test_server_is_brought_back_when_it_is_killed_while_it_is_needed(
+    kept: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.05)
+    kept.start()
+    with kept_running(kept):
+        killed = postmaster(kept)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: kept.is_running and postmaster(kept) != killed)
+        assert read_row(kept) == 7
+    kept.stop()
+    assert postmasters(kept.data) == []
+
+
+@pytest.mark.fault
+def test_data_is_not_made_anew_when_it_was_deleted_while_it_is_needed(
+    embedded: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody wants an empty database in the place of theirs."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.05)
+    server = embedded()
+    server.start()
+    with kept_running(server):
+        process = psutil.Process(postmaster(server))
+        aside = server.data.rename(server.data.with_name("aside"))
+        process.kill()
+        wait_until(lambda: not is_alive(process))
+        time.sleep(0.3)
+        assert not server.data.exists()
+    shutil.rmtree(aside)
 
 
 @pytest.mark.fault

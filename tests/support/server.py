@@ -1,11 +1,13 @@
 """A whole installation for fault tests: service and database as processes, to be killed and started again."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import psycopg
 from httpx import AsyncClient, Limits
 
 from app.core.embedded import EmbeddedPostgres
+from app.core.embedded.locks import lock_exclusive
 from tests.support.accounts import DEVICE_KEY, PASSWORD, bearer, sign_in, sign_up
 from tests.support.service import Service
 
@@ -88,6 +91,22 @@ class Installation:
         while any(map(_lives, family)):
             assert time.monotonic() < deadline, family
             time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def without_database(self) -> Iterator[None]:
+        """Kill the database, which the service can start again when the block has ended."""
+        with self.postgres.data.with_name("postgres.lock").open("a") as lock:
+            lock_exclusive(lock.fileno())
+            self.kill_database()
+            yield
+
+    async def until_it_serves(self, http: AsyncClient) -> None:
+        """Wait until a signed-in person is served again; readiness would be told as it was some time ago."""
+        for _ in range(600):
+            if (await http.get("/api/orders")).status_code == 200:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("no orders were served in half a minute")
 
     def client(self) -> AsyncClient:
         """Speaks HTTP to the service as it runs now, over as many connections as are asked for."""
