@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from app.clients.mailer import MailRefused
+from app.clients.mailer import MailRefused, MailSender
 from app.clients.mailer.brevo import BrevoSender
 from app.clients.mailer.smtp import SmtpSender
 from app.clients.outbound import get_outbound
@@ -55,7 +55,7 @@ async def test_failover_when_senders_refuse_for_now(
     email_id = await make_email(db)
     smtp_sink.rcpt_reply = "451 4.7.1 later"
     brevo.status = 503
-    senders = [SmtpSender(smtp_sink.url), brevo.sender, sendgrid.sender]
+    senders: list[MailSender] = [SmtpSender(smtp_sink.url), brevo.sender, sendgrid.sender]
     await send(database, senders, email_id, board=SenderBoard())
     email = await email_of(db, email_id)
     assert (email.status, email.provider, email.provider_message_id) == ("sent", "sendgrid", "sg-1")
@@ -77,7 +77,8 @@ async def test_failover_when_a_refusal_is_for_good(
 async def test_mailbox_when_a_provider_knows_none(
     db: SystemSession, database: Database, brevo: PlayedBrevo, sendgrid: PlayedSendGrid, provider: str
 ) -> None:
-    sender = {"brevo": brevo.sender, "sendgrid": sendgrid.sender}[provider]
+    senders: dict[str, MailSender] = {"brevo": brevo.sender, "sendgrid": sendgrid.sender}
+    sender = senders[provider]
     for _ in range(2):
         email_id = await make_email(db, to="nobody@unknown.luneo.test")
         await send(database, [sender], email_id, board=SenderBoard())
@@ -160,7 +161,7 @@ async def test_sender_when_it_refuses_five_times_in_a_row(
     db: SystemSession, database: Database, brevo: PlayedBrevo, sendgrid: PlayedSendGrid
 ) -> None:
     board = SenderBoard()
-    senders = [brevo.sender, sendgrid.sender]
+    senders: list[MailSender] = [brevo.sender, sendgrid.sender]
     brevo.status = 503
     for _ in range(6):
         await send(database, senders, await make_email(db), board=board)
@@ -172,7 +173,8 @@ async def test_sender_when_it_refuses_five_times_in_a_row(
 
 
 def test_senders_when_all_are_left_alone(brevo: PlayedBrevo, sendgrid: PlayedSendGrid) -> None:
-    board, senders = SenderBoard(), [brevo.sender, sendgrid.sender]
+    board = SenderBoard()
+    senders: list[MailSender] = [brevo.sender, sendgrid.sender]
     for sender in senders:
         board.refused(sender.name, MailRefused("credentials"))
     assert [sender.name for sender in board.in_turn(senders)] == ["brevo"]

@@ -204,6 +204,15 @@ FACTORIES: dict[str, Callable[[SystemSession, Persona, Made], Awaitable[Any]]] =
 """How a row is made that a path id can name; one entry per id of the document."""
 
 
+WORDS = frozenset({"key", "locale"})
+"""Path parameters of a closed list: they name no row, and mean something to every organisation."""
+
+
+def names_rows(route: Served) -> bool:
+    """Whether the path names rows, which are somebody's."""
+    return not WORDS.issuperset(route.path_ids)
+
+
 OTHER_NAMES = {"order_id": "order_number"}
 """What else names a row where its id may stand."""
 

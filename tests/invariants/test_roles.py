@@ -11,7 +11,7 @@ from httpx import AsyncClient
 from app.core.database import SystemSession
 from app.core.ids import uuid7
 from app.core.permissions import ROLE_PERMISSIONS, Role
-from tests.invariants.path_ids import family
+from tests.invariants.path_ids import family, names_rows
 from tests.invariants.served import Served, guarded
 from tests.invariants.test_refusals import is_problem, seen
 from tests.support.personas import Persona, make_colleague
@@ -29,7 +29,7 @@ async def both_ids(
     return made[names], dict.fromkeys(names, uuid7())
 
 
-WITH_IDS = [route for route in guarded() if route.path_ids and not route.marker.is_for_staff]
+WITH_IDS = [route for route in guarded() if names_rows(route) and not route.marker.is_for_staff]
 
 
 def may(role: Role, route: Served) -> bool:
