@@ -73,7 +73,7 @@ async def test_deliveries_when_they_are_listed(
         ({"from": (now - timedelta(minutes=90)).isoformat()}, ids[:2]),
         ({"to": (now - timedelta(minutes=90)).isoformat()}, ids[2:]),
     ):
-        found = await client.get(address, params=query, headers=alice.headers)  # type: ignore[arg-type]  # texts
+        found = await client.get(address, params=query, headers=alice.headers)
         assert [item["id"] for item in found.json()["items"]] == wanted, query
     first = await client.get(address, params={"limit": 2}, headers=alice.headers)
     cursor = first.json()["next_cursor"]

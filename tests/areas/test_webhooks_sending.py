@@ -442,8 +442,10 @@ async def test_deliveries_when_five_are_under_way(
 ) -> None:
     """The sixth waits for the first that ends."""
     endpoint, _ = await make_webhook(db, owner=alice, url=hook.url)
-    due = {"next_attempt_at": clock.now()}
-    made = [await make_delivery(db, owner=alice, endpoint_id=endpoint.id, **due) for _ in range(7)]
+    now = clock.now()
+    made = [
+        await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=now) for _ in range(7)
+    ]
     async with database.transaction(principal=SENDER) as session:
         taken = [await take(session, alice.organization_id, endpoint.id, row.id) for row in made]
     assert [one is not None for one in taken] == [True] * 5 + [False] * 2
@@ -456,14 +458,30 @@ async def test_deliveries_when_five_are_under_way(
     assert await statuses(db) == ["succeeded", *["sending"] * 4, "succeeded", "succeeded"]
 
 
+async def test_deliveries_when_their_endpoint_has_just_failed(
+    database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """They go one by one, so that it keeps nobody else waiting."""
+    endpoint, _ = await make_webhook(db, owner=alice, failure_count=1)
+    now = clock.now()
+    made = [
+        await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=now) for _ in range(2)
+    ]
+    async with database.transaction(principal=SENDER) as session:
+        taken = [await take(session, alice.organization_id, endpoint.id, row.id) for row in made]
+    assert [one is not None for one in taken] == [True, False]
+    assert await statuses(db) == ["sending", "held"]
+
+
 async def test_deliveries_when_their_events_are_too_old(
     database: Database, db: SystemSession, alice: Persona
 ) -> None:
     """What was held is cancelled and shown for a day; the rest goes with its attempts."""
     endpoint, _ = await make_webhook(db, owner=alice)
     old = clock.now() - timedelta(days=31)
-    done = {"created_at": old, "completed_at": old}
-    await make_delivery(db, owner=alice, endpoint_id=endpoint.id, status="succeeded", **done)
+    await make_delivery(
+        db, owner=alice, endpoint_id=endpoint.id, status="succeeded", created_at=old, completed_at=old
+    )
     await make_delivery(db, owner=alice, endpoint_id=endpoint.id, status="held", created_at=old)
     await make_delivery(db, owner=alice, endpoint_id=endpoint.id, status="held")
     await prune(database)

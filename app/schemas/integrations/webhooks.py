@@ -164,8 +164,10 @@ class WebhookTested(Output):
 class DeliveryQuery(PageQuery):
     """Filters of the list of deliveries."""
 
-    status: DeliveryStatus | None = None
-    event_type: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
+    status: DeliveryStatus | None = Field(None, description="How far it is.")
+    event_type: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Deliveries of one type of event."
+    )
     error_code: Annotated[Text, Field(min_length=1, max_length=40)] | None = Field(
         None, description="What the last attempt came to."
     )

@@ -31,7 +31,8 @@ LEASE = timedelta(seconds=60)
 """An attempt without an outcome after this has lost its worker."""
 
 AT_ONCE = 5
-"""Requests to one endpoint."""
+AT_ONCE_FAILING = 1
+"""Requests to one endpoint at the same time; one that has failed lately occupies few senders."""
 
 EARLY = timedelta(seconds=1)
 """A job that comes sooner than this before its time leaves the delivery to the one that is to come."""
@@ -84,7 +85,7 @@ async def take(
         await deliveries.change(organization_id, delivery_id, held)
         return None
     others = await deliveries.count_sending(organization_id, endpoint_id, now, other_than=delivery_id)
-    if others >= AT_ONCE:
+    if others >= (AT_ONCE_FAILING if endpoint.failure_count else AT_ONCE):
         # The next request that ends lets it go; a job that came back every second would be one per delivery.
         await deliveries.change(organization_id, delivery_id, {"status": "held", "next_attempt_at": now})
         return None
