@@ -1,6 +1,5 @@
 """The fixtures of the whole suite: real PostgreSQL, the real application, real credentials."""
 
-import gc
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +24,7 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.core import collector
 from app.core.database import Database, SystemSession, create_engine
 from app.core.limits import Limiter
 from app.main import create_app
@@ -95,9 +95,7 @@ async def db(database: Database) -> AsyncIterator[SystemSession]:
 def application() -> FastAPI:
     """The application, built once; each test gives it its own database."""
     made = create_app()
-    # What was imported stays for the whole run: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
+    collector.settle()
     return made
 
 

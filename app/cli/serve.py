@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import errno
-import gc
 import shutil
 import socket
 from pathlib import Path
@@ -15,7 +14,7 @@ from app.cli.keys import has_good_keys
 from app.cli.migrate import bring_up_to_date, is_behind
 from app.cli.saying import complain, report, say
 from app.cli.seed import put_demo_data
-from app.core import logging
+from app.core import collector, logging
 from app.core.config import Settings, get_settings, use_settings
 from app.core.protocol import BoundedProtocol
 from app.core.runtime import running_database
@@ -159,10 +158,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
-        # What lives now lives as long as the process; the collector need not look at it at every round.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
+        collector.settle()
         settings = get_settings()
         host = EVERYWHERE.get(settings.host, settings.host)
         shown = f"[{host}]" if ":" in host else host

@@ -5,7 +5,7 @@ import asyncio
 
 from app.cli.keys import has_good_keys
 from app.cli.saying import report
-from app.core import logging
+from app.core import collector, logging
 from app.core.config import get_settings
 from app.core.runtime import running_database
 
@@ -21,6 +21,7 @@ def run(_: argparse.Namespace) -> int:
     if not has_good_keys():
         return 1
     announce_opened_networks(settings)
+    collector.settle()
     try:
         with running_database(settings) as url:
             report("The worker runs")
