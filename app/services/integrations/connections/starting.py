@@ -123,6 +123,8 @@ class ConnectService:
             address, account = WooCommerce.read_address(sent.store_url)
         except UrlNotAllowed as refusal:
             raise _url_not_allowed(refusal.reason, str(refusal)) from None
+        # The connection that was read is kept as it was; a rollback would have it read again.
+        self.session.expunge_all()
         await self.session.rollback()
         self.session.info.pop("now", None)
         credentials = WooCommerce.credentials(sent.consumer_key or "", sent.consumer_secret or "")

@@ -134,9 +134,10 @@ class TrialService:
 
     async def _let_go(self) -> None:
         """End the request's transaction; what follows happens in another, at another time."""
+        # What was read is kept as it was; a rollback would have it read again.
+        self.session.expunge_all()
         await self.session.rollback()
         self.session.info.pop("now", None)
-        self.session.expunge_all()
 
 
 Testing = Annotated[TrialService, Depends()]
