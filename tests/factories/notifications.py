@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from app.core import clock
-from app.core.crypto import key_ring, mac, seal
+from app.core.crypto import key_ring, seal
 from app.core.database import SystemSession
 from app.core.ids import uuid7
 from app.models.notifications import (
@@ -14,7 +14,7 @@ from app.models.notifications import (
     NotificationPreference,
     PushSubscription,
 )
-from app.services.notifications.push.subscribing import HASH_USE
+from app.services.notifications.push.subscribing import endpoint_hash
 from tests.support.personas import Persona
 from tests.support.push import BrowserKeys, browser_keys
 
@@ -99,7 +99,7 @@ async def make_browser(
             "id": row_id,
             "user_id": owner.user_id,
             "session_id": owner.session_id,
-            "endpoint_hash": mac(key_ring(), HASH_USE, endpoint.encode()),
+            "endpoint_hash": endpoint_hash(endpoint),
             "endpoint_sealed": seal(
                 key_ring(), endpoint.encode(), context=f"{table}.endpoint_sealed:{row_id}"
             ),

@@ -1,6 +1,5 @@
 """The browsers that take push messages."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +10,7 @@ from app.repositories.base import Repository
 
 LOCK_SQL = "SELECT pg_advisory_xact_lock(hashtextextended('push:' || encode($1::bytea, 'hex'), 0))"
 
-TAKE_OVER_SQL = (
-    "DELETE FROM push_subscriptions WHERE endpoint_hash = ANY($1::bytea[]) AND user_id <> $2::uuid"
-)
+TAKE_OVER_SQL = "DELETE FROM push_subscriptions WHERE endpoint_hash = $1::bytea AND user_id <> $2::uuid"
 
 
 class PushRepository(Repository[PushSubscription]):
@@ -25,20 +22,20 @@ class PushRepository(Repository[PushSubscription]):
         """The person's subscriptions."""
         return self.select().where(PushSubscription.user_id == user_id)
 
-    async def known(self, user_id: UUID, hashes: Sequence[bytes]) -> PushSubscription | None:
+    async def known(self, user_id: UUID, endpoint_hash: bytes) -> PushSubscription | None:
         """The person's subscription of an address."""
         return await self.one(
-            PushSubscription.user_id == user_id, PushSubscription.endpoint_hash.in_(list(hashes))
+            PushSubscription.user_id == user_id, PushSubscription.endpoint_hash == endpoint_hash
         )
 
-    async def claim(self, user_id: UUID, hashes: Sequence[bytes]) -> None:
+    async def claim(self, user_id: UUID, endpoint_hash: bytes) -> None:
         """Let nobody else subscribe this address meanwhile, and take it from whoever had it.
 
         A browser tells its address to nobody but the application that runs in it. Who knows it sits at that
         browser, where somebody else was signed in before; those messages must not appear there any more.
         """
-        await self.session.fetch(LOCK_SQL, hashes[0])
-        await self.session.fetch(TAKE_OVER_SQL, list(hashes), user_id)
+        await self.session.fetch(LOCK_SQL, endpoint_hash)
+        await self.session.fetch(TAKE_OVER_SQL, endpoint_hash, user_id)
 
     async def drop_oldest(self, user_id: UUID, keep: int) -> None:
         """Remove all but the newest ones of a person."""

@@ -9,6 +9,7 @@ from app.core.crypto import SealBroken, key_ring, seal, sealed_by, unseal
 from app.core.database import Database
 from app.models.auth import MfaFactor, UserSession
 from app.models.integrations import Integration, IntegrationRevocation, WebhookSecret
+from app.models.notifications import PushSubscription
 from app.repositories.auth import SealedColumn
 
 logger = structlog.get_logger(__name__)
@@ -20,6 +21,8 @@ SEALED: tuple[tuple[Any, str], ...] = (
     (Integration, "access_token_sealed"),
     (Integration, "refresh_token_sealed"),
     (IntegrationRevocation, "token_sealed"),
+    (PushSubscription, "endpoint_sealed"),
+    (PushSubscription, "auth_sealed"),
 )
 """Tables and columns that outlive a key of the ring."""
 

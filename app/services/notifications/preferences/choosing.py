@@ -65,9 +65,9 @@ class PreferenceService:
         return {(row.category, row.channel): row for row in found}
 
     async def _consents(self) -> frozenset[str]:
-        purposes = set(CONSENT_OF.values())
+        purposes = sorted(set(CONSENT_OF.values()))
         return frozenset(
-            purpose for purpose in purposes if await has_consent(self.session, self.user_id, purpose)
+            [purpose for purpose in purposes if await has_consent(self.session, self.user_id, purpose)]
         )
 
 

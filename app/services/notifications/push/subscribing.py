@@ -1,5 +1,6 @@
 """Owns the browsers of a person: which take push messages, and which do not any more."""
 
+import hashlib
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -9,7 +10,7 @@ from fastapi import Depends, Request
 from app.clients.push import Browser, EndpointNotAllowed, check_endpoint, read_auth, read_public_key, sender
 from app.core import clock
 from app.core.access import CurrentPrincipal
-from app.core.crypto import every_mac, key_ring, seal, unseal
+from app.core.crypto import key_ring, seal, unseal
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound, Unavailable
 from app.core.ids import uuid7
@@ -27,7 +28,6 @@ MOST = 20
 """Browsers of one person; the oldest goes for another."""
 
 LONGEST_USER_AGENT = 300
-HASH_USE = "push-endpoint"
 NEWEST_FIRST = "-created_at"
 
 PAGER = Pager(
@@ -67,13 +67,13 @@ class PushService:
         """
         vapid_public_key()
         browser = _browser(body)
-        hashes = every_mac(key_ring(), HASH_USE, browser.endpoint.encode())
-        await self.browsers.claim(self.user_id, hashes)
-        row = await self.browsers.known(self.user_id, hashes)
+        known_as = endpoint_hash(browser.endpoint)
+        await self.browsers.claim(self.user_id, known_as)
+        row = await self.browsers.known(self.user_id, known_as)
         is_new = row is None
         if row is None:
             row = PushSubscription(id=uuid7(), user_id=self.user_id, created_at=clock.now())
-        row.endpoint_hash = hashes[0]
+        row.endpoint_hash = known_as
         row.endpoint_sealed = _sealed(browser.endpoint.encode(), "endpoint_sealed", row.id)
         row.p256dh = body.keys.p256dh
         row.auth_sealed = _sealed(browser.auth, "auth_sealed", row.id)
@@ -92,8 +92,7 @@ class PushService:
 
     async def remove_endpoint(self, endpoint: str) -> None:
         """End the one with this address; 404 when the caller has none."""
-        hashes = every_mac(key_ring(), HASH_USE, _normal(endpoint).encode())
-        await self._end(await self.browsers.known(self.user_id, hashes))
+        await self._end(await self.browsers.known(self.user_id, endpoint_hash(_normal(endpoint))))
 
     async def _end(self, row: PushSubscription | None) -> None:
         if row is None:
@@ -138,6 +137,11 @@ def browser_of(row: PushSubscription) -> Browser:
         public_key=point,
         auth=_opened(row.auth_sealed, "auth_sealed", row.id),
     )
+
+
+def endpoint_hash(endpoint: str) -> bytes:
+    """How an address is found. It is long and random, so nobody guesses it; no key has to be kept for it."""
+    return hashlib.sha256(endpoint.encode(errors="replace")).digest()
 
 
 def _normal(endpoint: str) -> str:
