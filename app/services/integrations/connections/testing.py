@@ -98,7 +98,8 @@ class TrialService:
                 raise
             raise _FailedError("provider_unavailable", None, row) from None
         except Conflict:
-            raise _FailedError("refresh_rejected", None, row) from None
+            after = await self._read(row.id)
+            raise _FailedError(after.error_code or "refresh_rejected", None, row) from None
 
     async def _asked(self, token: UsableToken) -> ServiceRefused | None:
         """None when the service took the token, or its refusal when the grant may be gone."""
