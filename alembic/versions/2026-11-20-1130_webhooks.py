@@ -145,7 +145,7 @@ INDEXES = (
     "CREATE INDEX webhook_secrets_endpoint ON webhook_secrets (organization_id, endpoint_id, created_at)",
     "CREATE INDEX webhook_deliveries_busy"
     " ON webhook_deliveries (organization_id, endpoint_id, created_at) WHERE status = 'held' AND next_attempt_at IS NOT NULL",
-    "CREATE INDEX webhook_deliveries_created_at ON webhook_deliveries (created_at)",
+    "CREATE INDEX webhook_deliveries_created_at ON webhook_deliveries USING brin (created_at)",
     "CREATE INDEX webhook_deliveries_due"
     " ON webhook_deliveries (next_attempt_at) WHERE status IN ('pending', 'sending', 'retrying')",
     "CREATE INDEX webhook_deliveries_held"

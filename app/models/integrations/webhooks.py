@@ -116,7 +116,8 @@ class WebhookDelivery(Identified, Timestamps, Owned, Base):
             "next_attempt_at",
             postgresql_where=text("status IN ('pending', 'sending', 'retrying')"),
         ),
-        Index("webhook_deliveries_created_at", "created_at"),
+        # For pruning; it cannot tempt a page of one endpoint to read those of all.
+        Index("webhook_deliveries_created_at", "created_at", postgresql_using="brin"),
     )
 
     endpoint_id: Mapped[UUID]
