@@ -10,9 +10,12 @@ from pydantic_core import to_jsonable_python
 from app.core.database import SystemSession
 from app.repositories.jobs import JobRepository
 
-QuickQueue = Literal["events", "webhooks", "mail", "push", "stripe", "default"]
+QuickQueue = Literal["events", "mail", "push", "stripe", "default"]
+WaitingQueue = Literal["webhooks"]
 SlowQueue = Literal["exports", "maintenance"]
 QUICK_QUEUES: tuple[QuickQueue, ...] = get_args(QuickQueue)
+WAITING_QUEUES: tuple[WaitingQueue, ...] = get_args(WaitingQueue)
+"""Their jobs wait for servers of customers, which may take as long as they like."""
 SLOW_QUEUES: tuple[SlowQueue, ...] = get_args(SlowQueue)
 
 Function = TypeVar("Function", bound=Callable[..., Awaitable[None]])
@@ -23,7 +26,7 @@ class Job:
     """A kind of job: its function, its queue and when it runs again."""
 
     name: str
-    queue: QuickQueue | SlowQueue
+    queue: QuickQueue | WaitingQueue | SlowQueue
     run: Callable[..., Awaitable[None]]
     retry_after: tuple[int, ...]
     cron: str | None
@@ -37,7 +40,7 @@ JOBS: dict[str, Job] = {}
 def job(
     name: str,
     *,
-    queue: QuickQueue | SlowQueue,
+    queue: QuickQueue | WaitingQueue | SlowQueue,
     retry_after: tuple[int, ...] = (),
     cron: str | None = None,
     priority: int = 0,

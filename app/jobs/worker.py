@@ -11,13 +11,20 @@ from procrastinate.worker import Worker as QueueWorker
 from app.core.config import Settings, get_settings
 from app.core.database import Database, create_engine
 from app.jobs.app import libpq, queue_app
-from app.jobs.queue import QUICK_QUEUES, SLOW_QUEUES
+from app.jobs.queue import QUICK_QUEUES, SLOW_QUEUES, WAITING_QUEUES
 from app.jobs.sequencer import Sequencer
+from app.jobs.starting import ask_at_start
 from app.jobs.upkeep import SILENT_FOR
 
 SLOW_CONCURRENCY = 2
+WAITING_CONCURRENCY = 256
+"""Requests to customers' servers at once. One that hangs costs some 40 KiB, and no place of anything else."""
+
 CONNECTIONS = 4
-"""Of the queue's own connections per queue worker; jobs work over those of the database they are given."""
+"""Of the queue's own connections per queue worker; jobs work over those of the database they are given.
+
+Jobs that wait for customers' servers have as many of their own.
+"""
 
 STOP_SECONDS = 10.0
 GRACE_SECONDS = 8.0
@@ -38,6 +45,7 @@ class Worker:
         self._url = self._settings.database_listen_url or database.engine.url
         self._sequencer: Sequencer | None = None
         self._queues: set[QueueWorker] = set()
+        self._waiting: Database | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
@@ -45,14 +53,23 @@ class Worker:
         """Begin to work, in tasks of the running loop. Returns at once, also while the database is away."""
         self._stopping.clear()
         self._sequencer = Sequencer(self._url, pause=self._settings.events_sequence_ms / 1000)
+        # Hundreds of them may end at once; requests of people do not queue behind them for a connection.
+        self._waiting = Database(
+            create_engine(
+                self._database.engine.url, pool_size=CONNECTIONS, application_name="luneo-waiting-jobs"
+            )
+        )
         self._tasks = [
             asyncio.create_task(self._sequencer.run(), name="sequencer"),
             asyncio.create_task(
-                self._work(QUICK_QUEUES, self._settings.worker_concurrency, is_first=True),
+                self._work(self._database, QUICK_QUEUES, self._settings.worker_concurrency, is_first=True),
                 name="quick queues",
             ),
             asyncio.create_task(
-                self._work(SLOW_QUEUES, SLOW_CONCURRENCY, is_first=False), name="slow queues"
+                self._work(self._waiting, WAITING_QUEUES, WAITING_CONCURRENCY), name="waiting queues"
+            ),
+            asyncio.create_task(
+                self._work(self._database, SLOW_QUEUES, SLOW_CONCURRENCY), name="slow queues"
             ),
         ]
 
@@ -74,14 +91,18 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        if self._waiting is not None:
+            await self._waiting.dispose()
 
-    async def _work(self, queues: Sequence[str], concurrency: int, *, is_first: bool) -> None:
+    async def _work(
+        self, database: Database, queues: Sequence[str], concurrency: int, *, is_first: bool = False
+    ) -> None:
         """Keep one queue worker running. The library's own ends when it loses the database."""
         failures = 0
         while not self._stopping.is_set():
             began = asyncio.get_running_loop().time()
             try:
-                await self._work_once(queues, concurrency, is_first=is_first)
+                await self._work_once(database, queues, concurrency, is_first=is_first)
             except Exception as error:
                 log.warning("The queues %s have stopped: %s", ", ".join(queues), error.__cause__ or error)
             has_worked = asyncio.get_running_loop().time() - began > 60
@@ -90,11 +111,13 @@ class Worker:
                 async with asyncio.timeout(BACK_OFF[min(failures, len(BACK_OFF)) - 1]):
                     await self._stopping.wait()
 
-    async def _work_once(self, queues: Sequence[str], concurrency: int, *, is_first: bool) -> None:
+    async def _work_once(
+        self, database: Database, queues: Sequence[str], concurrency: int, *, is_first: bool
+    ) -> None:
         """Run one queue worker until it stops or fails. The first of a process has schedules and listens."""
         settings = self._settings
         app = queue_app(
-            self._database, libpq(self._url), size=min(CONNECTIONS, concurrency), has_schedules=is_first
+            database, libpq(self._url), size=min(CONNECTIONS, concurrency), has_schedules=is_first
         )
         async with app.open_async():
             if self._stopping.is_set():
@@ -110,6 +133,8 @@ class Worker:
                 install_signal_handlers=False,
                 stalled_worker_timeout=SILENT_FOR.total_seconds(),
             )
+            if is_first:
+                await ask_at_start(database)
             self._queues.add(worker)
             try:
                 await worker.run()  # type: ignore[no-untyped-call]  # as above

@@ -63,7 +63,9 @@ async def test_bad_servers_when_two_hundred_are_asked_at_once() -> None:
             await receiver.all_closed()
             sizes.append(resident())
             assert codes == {"timeout": 80, "200 True": 40, "too_large": 40, "200 False": 40}
-        assert process.num_fds() <= files + 2
+        async with asyncio.timeout(5):
+            while process.num_fds() > files:  # noqa: ASYNC110 - the receivers close their side in a moment.
+                await asyncio.sleep(0.01)
         assert process.num_threads() <= threads
     assert sizes[1] - sizes[0] < CROWD * PER_EXCHANGE / 10, "nothing stays behind"
 

@@ -12,7 +12,7 @@ from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.core.metrics import JOBS_FAILED
 from app.jobs.handlers import EventRow, handler
-from app.jobs.queue import JOBS, QUICK_QUEUES, SLOW_QUEUES, defer, job
+from app.jobs.queue import JOBS, QUICK_QUEUES, SLOW_QUEUES, WAITING_QUEUES, defer, job
 from app.jobs.worker import Worker
 from tests.jobs.conftest import emit_all, until
 from tests.support.cluster import Cluster
@@ -236,7 +236,7 @@ async def test_worker_waits_when_its_database_is_not_there_yet(
 
 async def test_every_job_has_a_queue_that_a_worker_looks_after() -> None:
     assert len(JOBS) >= 6
-    assert {kind.queue for kind in JOBS.values()} <= {*QUICK_QUEUES, *SLOW_QUEUES}
+    assert {kind.queue for kind in JOBS.values()} <= {*QUICK_QUEUES, *WAITING_QUEUES, *SLOW_QUEUES}
     assert {"jobs.rescue", "jobs.prune", "events.prune", "events.check"} <= {
         name for name, kind in JOBS.items() if kind.cron
     }

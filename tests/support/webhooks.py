@@ -66,15 +66,20 @@ async def hooking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hook]:
     hook = Hook()
     async with receiving({"/luneo": hook.behave}) as receiver:
         hook.receiver = receiver
-        settings = get_settings()
-        ports = [*settings.outbound_ports, str(receiver.port)]
-        for name, value in (
-            ("outbound_allow_http", True),
-            ("outbound_allow", ["127.0.0.1/32"]),
-            ("outbound_ports", ports),
-        ):
-            monkeypatch.setattr(settings, name, value)
+        allow_receivers(monkeypatch, receiver)
         yield hook
+
+
+def allow_receivers(monkeypatch: pytest.MonkeyPatch, *receivers: Receiver) -> None:
+    """Let the outbound client of the process reach these receivers on loopback."""
+    settings = get_settings()
+    ports = [*settings.outbound_ports, *(str(receiver.port) for receiver in receivers)]
+    for name, value in (
+        ("outbound_allow_http", True),
+        ("outbound_allow", ["127.0.0.1/32"]),
+        ("outbound_ports", ports),
+    ):
+        monkeypatch.setattr(settings, name, value)
 
 
 async def handle_until_now(database: Database) -> None:
