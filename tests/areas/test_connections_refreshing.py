@@ -9,6 +9,7 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import select
 
+from app.clients.connections.sandbox import SandboxCaller
 from app.core import clock
 from app.core.config import get_settings
 from app.core.crypto import generate_key_text, key_ring
@@ -313,3 +314,51 @@ async def test_refresh_route_when_it_is_asked(client: AsyncClient, db: SystemSes
     zapier = await client.post("/api/integrations/connect", json={"service": "zapier"}, headers=alice.headers)
     answer = await client.post(f"/api/integrations/{zapier.json()['id']}/refresh", headers=alice.headers)
     assert (answer.status_code, answer.json()["code"]) == (409, "refresh_not_supported")
+
+
+async def test_refresh_when_the_operator_took_the_client_away(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = await connected(client, alice)
+    await set_due(db, row)
+    monkeypatch.setattr(get_settings(), "environment", "production")
+    assert await ask(database, alice, row) == "integration_not_configured"
+    await refresh_due_tokens(database)
+    kept = await row_of(db, row["id"])
+    assert (kept.status, kept.error_code, kept.refresh_failures) == ("error", "provider_unavailable", 1)
+    assert kept.refresh_token_sealed is not None
+
+
+async def test_lease_when_its_holder_is_cut_off(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that stops while the service has the question leaves the connection as it was."""
+    row = await connected(client, alice)
+    await set_due(db, row)
+    is_asked = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        is_asked.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as slow:
+        slow.setattr(SandboxCaller, "send", hang)
+        worker = asyncio.ensure_future(ask(database, alice, row))
+        await is_asked.wait()
+        # No transaction is open meanwhile: others read and write the row.
+        kept = await row_of(db, row["id"])
+        assert kept.refresh_lease_by is not None
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+    with clock.travel(timedelta(seconds=61)):
+        assert (await ask(database, alice, row)).startswith("sandbox_access_")
+    kept = await row_of(db, row["id"])
+    assert (kept.status, kept.token_version, kept.refresh_lease_by) == ("connected", 2, None)

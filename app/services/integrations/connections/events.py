@@ -53,3 +53,4 @@ class IntegrationNeedsReauth(IntegrationEvent):
 
     type: ClassVar[str] = "integration.needs_reauth"
     description: ClassVar[str] = "A connection has lost its grant; somebody has to connect it again."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)

@@ -33,6 +33,8 @@ PATIENCE_SECONDS = 10.0
 PAUSE_SECONDS = 0.2
 FIRST_BACK_OFF, LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(hours=1)
 BATCH = 100
+JOB_SECONDS = 240.0
+"""After so long the job leaves the rest to the next one, which begins every five minutes."""
 
 ACTOR = Principal(kind="system", name="integrations")
 
@@ -97,6 +99,10 @@ async def renew(database: Database, leased: Integration) -> UsableToken | None:
     except SealBroken:
         await _end(database, leased, "key_unavailable", started)
         return None
+    except Unavailable:
+        # The operator has taken the client away; the grant may be good again when it is back.
+        await _put_off(database, leased, "provider_unavailable", started, None)
+        raise
     except ServiceDown as down:
         await _put_off(database, leased, down.code, started, down.status, down.retry_after_s)
         raise _unavailable() from None
@@ -121,7 +127,10 @@ async def refresh_due(database: Database) -> None:
     """Refresh what expires soon, or was not refreshed for a day; what fails is put off by itself."""
     async with database.transaction() as session:
         due = await IntegrationRepository(session).due(await session.now(), limit=BATCH)
+    until = asyncio.get_running_loop().time() + JOB_SECONDS
     for organization_id, integration_id in due:
+        if asyncio.get_running_loop().time() >= until:
+            return
         row, _ = await _read(database, organization_id, integration_id)
         leased = await take_lease(database, row) if row is not None and row.status in ALIVE else None
         if leased is None:
