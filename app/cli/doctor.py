@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from app.cli import examination
-from app.cli.examination import Finding
+from app.cli import examination, examining_stripe
+from app.cli.finding import Finding
 from app.cli.saying import say
 from app.core.config import get_settings
 from app.core.crypto import generate_key_text
@@ -54,6 +54,7 @@ def _examine() -> Iterator[Finding]:
     yield asyncio.run(examination.redis(settings))
     yield asyncio.run(examination.smtp(settings))
     yield asyncio.run(examination.storage(settings))
+    yield asyncio.run(examining_stripe.stripe(settings))
     try:
         with running_database(settings) as url:
             yield from asyncio.run(examination.database(url, settings))

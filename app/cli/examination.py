@@ -4,9 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 from urllib.parse import urlsplit
 
 import aiosmtplib
@@ -15,15 +13,18 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli import examining_stripe
+from app.cli.finding import Finding
 from app.clients.storage.opening import StorageNotConfigured, open_store
 from app.clients.storage.s3 import S3Store
 from app.core.config import Settings
 from app.core.crypto import KeyRing
-from app.core.database import Database, create_engine
+from app.core.database import Database, SystemSession, create_engine
 from app.core.errors import AppError
 from app.repositories.health import HealthRepository, Lag
 from app.services.files.probing import probe
 from app.services.health import delays, opens
+from app.services.notifications.senders import configured
 
 SECONDS = 5.0
 """How long anything may take to answer."""
@@ -34,16 +35,6 @@ WORKER_SECONDS = 60
 BUCKET_RULES = "Its rules: no public access; unfinished multipart uploads are aborted after one day."
 LITTLE_ROOM = 2 * 1024**3
 NO_ROOM = 200 * 1024**2
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `advice` says how to mend it."""
-
-    name: str
-    state: Literal["ok", "off", "warn", "fail"]
-    text: str
-    advice: str = ""
 
 
 def settings_faults(error: ValidationError) -> Iterator[Finding]:
@@ -127,8 +118,11 @@ async def smtp(settings: Settings) -> Finding:
     """Whether the mail server greets us. It is not signed in to, and nothing is sent."""
     if settings.smtp_url is None:
         text = "not set; mails stay in the local outbox (/sandbox/mail)"
+        if senders := configured(settings):
+            return Finding("smtp", "off", f"not set; mail goes through {', '.join(senders)}")
         if settings.environment == "production":
-            return Finding("smtp", "fail", "not set: no mail leaves this service", "Set SMTP_URL.")
+            advice = "Set SMTP_URL, BREVO_API_KEY or SENDGRID_API_KEY."
+            return Finding("smtp", "fail", "not set: no mail leaves this service", advice)
         return Finding("smtp", "off", text)
     address = urlsplit(settings.smtp_url)
     is_tls = address.scheme == "smtps"
@@ -171,7 +165,7 @@ async def database(url: str, settings: Settings) -> list[Finding]:
     opened = Database(create_engine(url, pool_size=1, application_name="luneo-doctor"))
     try:
         async with asyncio.timeout(4 * SECONDS), opened.system(autocommit=True) as session:
-            return [finding async for finding in _inside(HealthRepository(session), settings)]
+            return [finding async for finding in _inside(session, settings)]
     except (SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0] or type(error).__name__
         advice = "Start PostgreSQL or correct DATABASE_URL; without it an embedded one is used."
@@ -180,7 +174,8 @@ async def database(url: str, settings: Settings) -> list[Finding]:
         await opened.dispose()
 
 
-async def _inside(health: HealthRepository, settings: Settings) -> AsyncIterator[Finding]:
+async def _inside(session: SystemSession, settings: Settings) -> AsyncIterator[Finding]:
+    health = HealthRepository(session)
     before = datetime.now(UTC)
     server = await health.server()
     yield _version(server.version)
@@ -191,6 +186,9 @@ async def _inside(health: HealthRepository, settings: Settings) -> AsyncIterator
         return
     yield Finding("migrations", "ok", "at head")
     yield await _canary(health, settings)
+    left = await examining_stripe.left_by_sandbox(session, settings)
+    if left is not None:
+        yield left
     yield _work(await health.lag(), settings)
 
 

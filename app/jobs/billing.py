@@ -20,8 +20,8 @@ async def close_old_checkouts(database: Database) -> None:
         await close_checkouts(session)
 
 
-@job("check_stripe_catalog", queue="maintenance", cron="5 * * * *", retry_after=(60,))
+@job("check_stripe_catalog", queue="maintenance", cron="5 * * * *")
 async def check_stripe_catalog(database: Database) -> None:
-    """Hourly: every price of the price list is the same at Stripe, or is not sold."""
+    """Hourly, and when a worker starts: every price that is asked is the same at Stripe, or is not sold."""
     if is_configured():
         await check_catalog(database)

@@ -11,6 +11,7 @@ from app.clients.stripe.errors import (
 )
 from app.clients.stripe.port import (
     API_VERSION,
+    SANDBOX_MARK,
     StripeClient,
     close_client,
     sandbox_client,
@@ -21,6 +22,7 @@ from app.clients.stripe.port import (
 
 __all__ = [
     "API_VERSION",
+    "SANDBOX_MARK",
     "StripeClient",
     "StripeDeclined",
     "StripeError",

@@ -34,7 +34,10 @@ async def on_price(
 async def on_product(
     session: SystemSession,
     fetched: dict[str, Any],  # noqa: ARG001 - which of our prices are its own is looked up at Stripe
-    event: StripeEventRow,  # noqa: ARG001 - an effect gets it
-) -> None:
-    """What we sell may be one of its prices: all of them are compared."""
+    event: StripeEventRow,
+) -> str | None:
+    """What we sell may be one of its prices: all of them are compared. A new product has none of them."""
+    if event.type == "product.created":
+        return "no_price_of_ours"
     await have_catalog_checked(session)
+    return None
