@@ -122,7 +122,8 @@ async def test_list_when_there_are_ten_thousand(
     await db.execute(
         text(
             "INSERT INTO notifications (id, user_id, type, category, title, message, is_read, read_at,"
-            " dedupe_key, created_at) SELECT gen_random_uuid(), :user_id, 'info', 'orders', 'T', 'M', n % 20 <> 0,"
+            " dedupe_key, created_at) SELECT gen_random_uuid(), :user_id, 'info', 'orders', 'T', 'M',"
+            " n % 20 <> 0,"
             " CASE WHEN n % 20 <> 0 THEN now() END, n::text, now() - n * interval '1 second'"
             " FROM generate_series(1, 10000) n"
         ),

@@ -227,7 +227,7 @@ async def test_link_when_it_is_about_news(client: AsyncClient, db: SystemSession
 def tampered(token: str) -> list[str]:
     return [
         token[:-1] + ("A" if token[-1] != "A" else "B"),
-        "A" + token[1:],
+        "B" + token[1:],
         token + "A",
         token[:40],
         "x",

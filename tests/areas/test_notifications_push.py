@@ -295,7 +295,7 @@ async def test_message_when_it_is_refused_for_now(
     alice: Persona,
     open_loopback: Any,
     status: int,
-    headers: dict[str, str],
+    headers: dict[str, Any],
     seconds: int,
 ) -> None:
     async with receiving({"/push": reply(status, **headers)}) as receiver:

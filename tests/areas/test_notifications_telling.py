@@ -1,12 +1,12 @@
 """From events to people: who is told, in which words, by which channels, and only once."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import Delete, Update, delete, func, select, text, update
 
 from app.core import clock
 from app.core.database import Database, SystemSession
@@ -23,18 +23,27 @@ from app.models.settings import Profile
 from app.models.team import TeamMember
 from app.schemas.notifications.words import Category
 from app.services.billing.events import InvoicePaid
+from app.services.integrations.connections.events import IntegrationNeedsReauth
 from app.services.integrations.events import ApiKeyExpiring
+from app.services.integrations.webhooks.events import (
+    WebhookEndpointDisabled,
+    WebhookEndpointFailing,
+    WebhookEndpointRecovered,
+)
 from app.services.notifications.categories import CATEGORIES
 from app.services.notifications.inbox import telling
-from app.services.notifications.inbox.notices import MAKERS
+from app.services.notifications.inbox.notices import MAKERS, Fact
 from app.services.orders.events import OrderOversold, OrderPlaced
 from app.services.products.events import ProductStockLow
+from app.services.settings.events import PasswordSet
 from app.services.team.events.members import MemberSuspended
 from tests.factories.integrations import make_api_key_row
 from tests.factories.notifications import make_notification, make_preference
 from tests.factories.roles import make_role
 from tests.support.events import handle_events
 from tests.support.personas import Persona, make_colleague
+
+SOMETHING = UUID("01970000-0000-7000-8000-000000000001")
 
 
 def order(kind: type[Event] = OrderPlaced, **values: Any) -> Event:
@@ -121,6 +130,7 @@ async def test_recipients_when_somebody_is_suspended_or_has_left(
     db: SystemSession, database: Database, alice: Persona, what: str
 ) -> None:
     manager = await make_colleague(db, alice, "manager", role="manager")
+    row: Update | Delete
     if what == "member":
         member = await membership(db, manager)
         row = update(TeamMember).where(TeamMember.id == member.id).values(status="suspended")
@@ -198,7 +208,7 @@ async def test_words_when_people_speak_another_language(
 
 
 async def test_words_when_a_name_is_very_long(db: SystemSession, database: Database, alice: Persona) -> None:
-    product = {
+    product: dict[str, Any] = {
         "product_id": uuid7(),
         "sku": None,
         "slug": "x",
@@ -284,7 +294,7 @@ async def test_notice_when_its_channel_is_locked(
     """A wish in the table that a lock forbids, as from older rules, does not count."""
     await make_preference(db, alice.user_id, "security", "in_app", is_enabled=False)
     load_areas()
-    event = REGISTRY["user.password_set"](user_id=alice.user_id, sessions_revoked=0)
+    event = PasswordSet(user_id=alice.user_id, sessions_revoked=0)
     private = {"device": "Firefox", "place": "FR", "time": "now"}
     await happen(db, database, event, None, private=private)
     assert await readers(db) == {alice.user_id}
@@ -367,7 +377,7 @@ async def test_statements_when_more_people_are_told(
     async def cost() -> int:
         event_id = await emit(db, order(), organization_id=alice.organization_id)
         await db.commit()
-        fact = telling.Fact(event_id, "order.created", alice.organization_id, None, order().data(), {})
+        fact = Fact(event_id, "order.created", alice.organization_id, None, order().data(), {})
         with statements() as seen:
             await telling.tell(db, fact)
         return len(seen)
@@ -415,3 +425,67 @@ def test_catalogue_when_events_ask_for_notices() -> None:
 
 def test_categories_when_they_are_compared_with_the_words() -> None:
     assert set(CATEGORIES) == set(get_args(Category))
+
+
+@pytest.mark.parametrize("locale", ["fr", "en"])
+@pytest.mark.parametrize(
+    ("event", "template", "subject"),
+    [
+        (
+            WebhookEndpointFailing(
+                webhook_endpoint_id=SOMETHING,
+                url_host="hooks.example.com",
+                status="active",
+                failing_since=datetime(2026, 1, 2, tzinfo=UTC),
+                held_count=3,
+            ),
+            "webhook_failing",
+            "hooks.example.com",
+        ),
+        (
+            WebhookEndpointDisabled(
+                webhook_endpoint_id=SOMETHING,
+                url_host="hooks.example.com",
+                status="disabled",
+                disabled_reason="gone",
+                failing_since=None,
+                held_count=3,
+            ),
+            "webhook_disabled",
+            "hooks.example.com",
+        ),
+        (
+            WebhookEndpointRecovered(
+                webhook_endpoint_id=SOMETHING, url_host="hooks.example.com", status="active", held_count=3
+            ),
+            "notification",
+            "hooks.example.com",
+        ),
+        (
+            IntegrationNeedsReauth(integration_id=SOMETHING, service="google_drive", status="needs_reauth"),
+            "integration_needs_reauth",
+            "Google Drive",
+        ),
+    ],
+    ids=["failing", "disabled", "recovered", "needs_reauth"],
+)
+async def test_mail_when_a_connection_is_in_trouble(
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    event: Event,
+    template: str,
+    subject: str,
+    locale: str,
+) -> None:
+    """A mail in its own words, with the same title in the application."""
+    await speaks(db, alice, locale)
+    await happen(db, database, event, alice.organization_id)
+    mail = await db.scalar(select(MailOutbox))
+    assert mail is not None
+    assert mail.headers["X-Template"] == template
+    assert mail.headers["X-Locale"] == locale
+    assert subject in mail.subject + mail.text
+    (notice,) = (await db.scalars(select(Notification))).all()
+    assert subject in notice.title
+    assert notice.category == "integrations"

@@ -24,7 +24,8 @@ class PreferenceRepository(Repository[NotificationPreference]):
         statement = self.select().where(NotificationPreference.user_id == user_id)
         if category is not None:
             statement = statement.where(NotificationPreference.category == category)
-        return (await self.session.execute(statement)).scalars().all()
+        found: Sequence[NotificationPreference] = (await self.session.execute(statement)).scalars().all()
+        return found
 
     async def write(self, user_id: UUID, wishes: Sequence[Mapping[str, Any]]) -> None:
         """Insert or change wishes (`category, channel, is_enabled, digest`) with one statement.

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from app.core.paging import Page, PageQuery
 from app.schemas.base import Input, Output, Timestamp
@@ -51,9 +51,7 @@ class NotificationRead(Output):
     is_read: bool
     read_at: Timestamp | None
     organization_id: UUID | None
-    metadata: dict[str, Any] = Field(
-        validation_alias=AliasChoices("metadata_", "metadata"), description="Ids of what it is about."
-    )
+    metadata: dict[str, Any] = Field(validation_alias="metadata_", description="Ids of what it is about.")
     created_at: Timestamp
 
 

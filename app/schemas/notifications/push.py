@@ -3,11 +3,12 @@
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from app.core.paging import PageQuery
 from app.schemas.base import Input, Output, Query, Text, Timestamp
 
-EXAMPLE = {
+EXAMPLE: JsonDict = {
     "endpoint": "https://fcm.googleapis.com/fcm/send/dXJ6:APA91bH",
     "keys": {
         "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",

@@ -85,6 +85,7 @@ class WebhookEndpointFailing(WebhookEndpointEvent):
 
     type: ClassVar[str] = "webhook_endpoint.failing"
     description: ClassVar[str] = "A webhook endpoint has been failing for an hour, a day or three days."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
     failing_since: datetime
     held_count: int
@@ -96,6 +97,7 @@ class WebhookEndpointDisabled(WebhookEndpointEvent):
 
     type: ClassVar[str] = "webhook_endpoint.disabled"
     description: ClassVar[str] = "A webhook endpoint was disabled, because it failed for days or is gone."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
     failing_since: datetime | None
     held_count: int
@@ -107,6 +109,7 @@ class WebhookEndpointRecovered(WebhookEndpointEvent):
 
     type: ClassVar[str] = "webhook_endpoint.recovered"
     description: ClassVar[str] = "A webhook endpoint answers again; what was held is sent now."
+    handlers: ClassVar[tuple[str, ...]] = ("notifications",)
 
     held_count: int
 

@@ -59,6 +59,10 @@ class Notice:
     organization_id: UUID | None = None
     path: str | None = None
     mail: MailRule = "never"
+    template: str = "notification"
+    facts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What a template of its own names beside the words, by language."""
+
     key: str | None = None
     """What makes two of them one; unsaid: the event."""
 

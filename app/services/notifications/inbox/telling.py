@@ -61,7 +61,7 @@ async def tell(
 
 
 async def _readers(session: SystemSession, notice: Notice, after: UUID | None) -> list[Reader]:
-    page = {"category": notice.category, "after": after, "limit": MOST_AT_ONCE + 1}
+    page: dict[str, Any] = {"category": notice.category, "after": after, "limit": MOST_AT_ONCE + 1}
     repository = ReaderRepository(session)
     if notice.is_for_anybody:
         is_always_told = notice.category in ALWAYS_TOLD
@@ -155,7 +155,7 @@ async def _mail(
         session,
         fact.event_id,
         MailRequest(
-            template=TEMPLATE,
+            template=notice.template,
             to=reader.email,
             locale=reader.locale,
             category=notice.category,  # type: ignore[arg-type]  # makers name categories of the list
@@ -168,6 +168,7 @@ async def _mail(
                 "message": words.message,
                 "action_url": f"{get_settings().app_url}{notice.path or ''}",
                 "action_label": words.action or "",
+                **notice.facts.get("fr" if reader.locale == "fr" else "en", {}),
             },
         ),
     )

@@ -12,10 +12,11 @@ from app.core.ids import uuid7
 from app.models.notifications import NotificationDelivery
 from app.repositories.notifications import DeliveryRepository
 from app.schemas.notifications.inbox import TestNotice, TestNoticeAccepted
+from app.schemas.notifications.words import Category
 from app.services.notifications.inbox.events import NotificationTestRequested
 from app.services.notifications.push.subscribing import push_not_configured
 
-CATEGORY = "account"
+CATEGORY: Category = "account"
 TITLES = {"fr": "Notification d'essai", "en": "Test notice"}
 
 

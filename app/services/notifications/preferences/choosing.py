@@ -105,7 +105,7 @@ def _wish(place: Place, wish: PreferenceChange, row: NotificationPreference | No
 
 def _is_default(wish: Mapping[str, Any]) -> bool:
     is_on = wish["channel"] in CATEGORIES[wish["category"]].default
-    return wish["is_enabled"] == is_on and wish["digest"] == "off"
+    return bool(wish["is_enabled"] == is_on and wish["digest"] == "off")
 
 
 def _matrix(rows: Rows, consents: frozenset[str]) -> PreferenceMatrix:

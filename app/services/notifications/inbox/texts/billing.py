@@ -98,8 +98,8 @@ async def subscription_notices(session: SystemSession, fact: Fact) -> list[Notic
             category="billing_failure" if is_overdue else "billing",
             level=level,
             words=in_both(
-                Words(*(text.format(**values) for text in fr), "Voir la facturation"),
-                Words(*(text.format(**values) for text in en), "See billing"),
+                Words(fr[0], fr[1].format(**values), "Voir la facturation"),
+                Words(en[0], en[1].format(**values), "See billing"),
             ),
             holders=Permission.billing_write,
             organization_id=fact.organization,

@@ -100,7 +100,8 @@ async def order_notices(session: SystemSession, fact: Fact) -> list[Notice]:  # 
 
     def say(texts: tuple[str, str], language: str, action: str) -> Words:
         amount = money(fact.data["total_amount"], fact.data["currency"], language)
-        return Words(*(text.format(number=number, amount=amount) for text in texts), action)
+        title, message = (text.format(number=number, amount=amount) for text in texts)
+        return Words(title, message, action)
 
     return [
         Notice(

@@ -138,8 +138,8 @@ async def membership_notices(session: SystemSession, fact: Fact) -> list[Notice]
             category=said.category,
             level=said.level,
             words=in_both(
-                Words(*(text.format(organization=organization) for text in said.fr)),
-                Words(*(text.format(organization=organization) for text in said.en)),
+                Words(said.fr[0].format(organization=organization), said.fr[1]),
+                Words(said.en[0].format(organization=organization), said.en[1]),
             ),
             people=[UUID(fact.data["user_id"])],
             is_for_anybody=said.is_over,
