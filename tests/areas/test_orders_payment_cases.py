@@ -1,5 +1,8 @@
 """Every case of a payment that arrives for an order: in time, twice, late or wrong, told of in any order."""
 
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +22,7 @@ from app.models.realtime import EventLog
 from app.services.orders.verifying import report_money
 from tests.areas.test_orders_pricing import make_code
 from tests.factories.products import make_product
+from tests.support.events import handle_events
 from tests.support.personas import Persona
 from tests.support.stripe_orders import act, control, pay, pay_other, place, read, settle, states
 from tests.support.stripe_sandbox import StripeSandbox
@@ -117,6 +121,25 @@ async def test_payment_when_it_is_told_of_again_and_again(shop: Shop) -> None:
     fee = await shop.db.scalar(select(RevenueEntry.amount).where(RevenueEntry.entry_type == "fee"))
     assert fee == -395
     await shop.adds_up()
+
+
+TABLES = re.compile(r"(?:FROM|UPDATE|JOIN) (orders|order_items|order_payments|refunds|stripe_commands)\b")
+
+
+async def test_statements_when_a_payment_and_a_refund_are_applied(
+    shop: Shop, statements: Callable[[], AbstractContextManager[list[str]]]
+) -> None:
+    """Whoever acts for nobody names the organisation: no statement looks through the orders of all."""
+    order = await shop.order(await shop.product())
+    session = await pay(shop.stripe, order)
+    await shop.stripe.call("refunds.create", payment_intent=session["payment_intent"], amount=1000)
+    await shop.stripe.deliver(shop.client)
+    with statements() as seen:
+        await handle_events(shop.database)
+    about = [statement for statement in seen if TABLES.search(statement)]
+    assert len(about) > 10
+    assert [statement for statement in about if "organization_id = " not in statement] == []
+    assert states(await shop.read(order)) == ("confirmed", "partially_refunded", None)
 
 
 async def test_payment_when_the_order_is_paid_already(shop: Shop) -> None:

@@ -30,6 +30,7 @@ class OrderPayment(Identified, Timestamps, Owned, Base):
         CheckConstraint("(status = 'unapplied') = (unapplied_reason IS NOT NULL)", name="unapplied"),
         CheckConstraint("(method = 'stripe') = (stripe_payment_intent_id IS NOT NULL)", name="stripe"),
         CheckConstraint("amount_refunded <= amount AND amount_refund_pending <= amount", name="refunded"),
+        Index("order_payments_order", "organization_id", "order_id", "id"),
         Index(
             "order_payments_one_applied",
             "organization_id",

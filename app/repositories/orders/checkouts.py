@@ -6,13 +6,13 @@ from uuid import UUID
 from sqlalchemy import select
 
 from app.models.stripe_webhooks import StripeCommand
-from app.repositories.base import Repository
+from app.repositories.orders.narrowed import Narrowed
 
 WAITING = ("pending", "sent")
 """Commands whose outcome is not known yet."""
 
 
-class OrderCommandRepository(Repository[StripeCommand]):
+class OrderCommandRepository(Narrowed[StripeCommand]):
     """What Stripe was told about orders."""
 
     model: ClassVar[type[StripeCommand]] = StripeCommand
@@ -21,7 +21,7 @@ class OrderCommandRepository(Repository[StripeCommand]):
         """The newest command of a kind about this subject."""
         statement = (
             select(StripeCommand)
-            .where(StripeCommand.subject_id == subject_id, StripeCommand.kind == kind)
+            .where(StripeCommand.subject_id == subject_id, StripeCommand.kind == kind, *self.mine())
             .order_by(StripeCommand.created_at.desc(), StripeCommand.id.desc())
             .limit(1)
         )

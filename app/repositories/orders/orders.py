@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.models.orders import Order, OrderItem, OrderPayment, OrderStatusHistory, Refund
 from app.repositories.base import Repository
+from app.repositories.orders.narrowed import Narrowed
 
 ORDER_NUMBER = re.compile(r"[A-Z0-9]{1,8}-[0-9]{4}-[0-9]{6,18}", re.ASCII)
 
@@ -27,7 +28,7 @@ class OrderView:
     refunds: list[dict[str, Any]]
 
 
-class OrderRepository(Repository[Order]):
+class OrderRepository(Narrowed[Order]):
     """Orders of the organisation."""
 
     model: ClassVar[type[Order]] = Order
@@ -35,14 +36,14 @@ class OrderRepository(Repository[Order]):
     async def locked(self, reference: str) -> Order | None:
         """The order with this id or number; nobody else changes it until the transaction ends."""
         condition = named(reference)
-        return None if condition is None else await self.one(condition, lock=True)
+        return None if condition is None else await self.one(condition, *self.mine(), lock=True)
 
     async def id_of(self, reference: str) -> UUID | None:
         """The id of the order with this id or number."""
         condition = named(reference)
         if condition is None:
             return None
-        found: UUID | None = await self.session.scalar(select(Order.id).where(condition))
+        found: UUID | None = await self.session.scalar(select(Order.id).where(condition, *self.mine()))
         return found
 
     async def view(self, reference: str | UUID) -> OrderView | None:
@@ -58,7 +59,7 @@ class OrderRepository(Repository[Order]):
                 _of_order(OrderPayment, OrderPayment.id).label("payments"),
                 _of_order(Refund, Refund.id).label("refunds"),
             )
-            .where(condition)
+            .where(condition, *self.mine())
             .execution_options(populate_existing=True)
         )
         row = (await self.session.execute(statement)).one_or_none()
@@ -75,7 +76,10 @@ class OrderRepository(Repository[Order]):
 
     async def items(self, order_id: UUID) -> list[OrderItem]:
         """The lines of an order by position; the caller has locked the order."""
-        statement = select(OrderItem).where(OrderItem.order_id == order_id).order_by(OrderItem.position)
+        mine = self.mine(OrderItem)
+        statement = (
+            select(OrderItem).where(OrderItem.order_id == order_id, *mine).order_by(OrderItem.position)
+        )
         return list((await self.session.execute(statement)).scalars().all())
 
     async def replace_items(self, order_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,7 +146,7 @@ def _of_order(model: type[Any], order: InstrumentedAttribute[Any]) -> ColumnElem
     return (
         select(func.coalesce(rows, literal([], JSONB), type_=JSONB))
         .select_from(model)
-        .where(model.order_id == Order.id)
+        .where(model.organization_id == Order.organization_id, model.order_id == Order.id)
         .correlate(Order)
         .scalar_subquery()
     )

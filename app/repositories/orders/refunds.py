@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, CursorResult, Integer, Select, Uuid, column, 
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.models.orders import OrderItem, OrderPayment, Refund
-from app.repositories.base import Repository
+from app.repositories.orders.narrowed import Narrowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,18 @@ class LineChange:
     restocked: int = 0
 
 
-class PaymentRepository(Repository[OrderPayment]):
+class PaymentRepository(Narrowed[OrderPayment]):
     """Payments of the organisation's orders; whoever changes one has locked its order."""
 
     model: ClassVar[type[OrderPayment]] = OrderPayment
 
     async def of_order(self, order_id: UUID) -> list[OrderPayment]:
         """The payments of an order, the first one first."""
-        statement = select(OrderPayment).where(OrderPayment.order_id == order_id).order_by(OrderPayment.id)
+        statement = (
+            select(OrderPayment)
+            .where(OrderPayment.order_id == order_id, *self.mine())
+            .order_by(OrderPayment.id)
+        )
         return list((await self.session.execute(statement)).scalars().all())
 
     async def of_intent(self, organization_id: UUID, intent_id: str) -> OrderPayment | None:
@@ -46,6 +50,7 @@ class PaymentRepository(Repository[OrderPayment]):
             update(OrderPayment)
             .where(
                 OrderPayment.id == payment_id,
+                *self.mine(),
                 OrderPayment.status.in_(("applied", "unapplied")),
                 OrderPayment.amount_refunded + OrderPayment.amount_refund_pending + amount
                 <= OrderPayment.amount,
@@ -64,13 +69,14 @@ class PaymentRepository(Repository[OrderPayment]):
         """Whether money of an order lies there that is neither applied to it nor given back in full."""
         statement = select(OrderPayment.id).where(
             OrderPayment.order_id == order_id,
+            *self.mine(),
             OrderPayment.status == "unapplied",
             OrderPayment.amount_refunded < OrderPayment.amount,
         )
         return await self.session.scalar(statement.limit(1)) is not None
 
 
-class RefundRepository(Repository[Refund]):
+class RefundRepository(Narrowed[Refund]):
     """Refunds of the organisation's orders."""
 
     model: ClassVar[type[Refund]] = Refund
@@ -81,17 +87,21 @@ class RefundRepository(Repository[Refund]):
 
     async def find(self, order_id: UUID, refund_id: UUID) -> Refund | None:
         """One refund of an order."""
-        return await self.one(Refund.order_id == order_id, Refund.id == refund_id)
+        return await self.one(Refund.order_id == order_id, Refund.id == refund_id, *self.mine())
 
-    async def of_payment(self, payment_id: UUID) -> list[Refund]:
-        """The refunds of a payment; the caller has locked its order."""
-        statement = select(Refund).where(Refund.payment_id == payment_id).order_by(Refund.id)
+    async def of_payment(self, order_id: UUID, payment_id: UUID) -> list[Refund]:
+        """The refunds of a payment of an order, which the caller has locked."""
+        statement = (
+            select(Refund)
+            .where(Refund.order_id == order_id, Refund.payment_id == payment_id, *self.mine())
+            .order_by(Refund.id)
+        )
         return list((await self.session.execute(statement)).scalars().all())
 
     async def shares(self, order_id: UUID) -> Sequence[Mapping[str, Any]]:
         """What each refund of an order takes of its shipping and its tax groups, with its status."""
         statement = select(Refund.status, Refund.shipping_amount, Refund.tax_groups).where(
-            Refund.order_id == order_id
+            Refund.order_id == order_id, *self.mine()
         )
         return cast("Sequence[Mapping[str, Any]]", (await self.session.execute(statement)).mappings().all())
 

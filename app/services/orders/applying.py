@@ -62,17 +62,17 @@ class PaymentApplier:
         self.organization_id = organization_id
         principal = Principal(kind="system", name="stripe", organization_id=organization_id)
         self.stock = StockService(session, principal, actor=Actor("stripe", cause))
-        self.orders = OrderRepository(session)
-        self.payments = PaymentRepository(session)
+        self.orders = OrderRepository(session, organization_id)
+        self.payments = PaymentRepository(session, organization_id)
 
     async def take(self, order_id: UUID) -> Order:
         """The order, locked. EventUnresolved when it is not here, CustomerConflict when it is another's."""
         order = await self.orders.locked(str(order_id))
-        if order is None:
-            raise EventUnresolved("the order is not here")
-        if order.organization_id != self.organization_id:
+        if order is not None:
+            return order
+        if await OrderRepository(self.session).id_of(str(order_id)) is not None:
             raise CustomerConflict(str(order_id))
-        return order
+        raise EventUnresolved("the order is not here")
 
     async def put_back(self, order: Order, events: Events) -> None:
         """Write the changed order as its next version, and tell what has happened."""
@@ -324,7 +324,8 @@ class PaymentApplier:
 
     async def _is_current(self, order: Order, intent: dict[str, Any]) -> bool:
         """Whether an intent is that of the newest checkout: what became of older ones does not matter."""
-        newest = await OrderCommandRepository(self.session).latest(order.id, OPEN_CHECKOUT)
+        commands = OrderCommandRepository(self.session, self.organization_id)
+        newest = await commands.latest(order.id, OPEN_CHECKOUT)
         named = (intent.get("metadata") or {}).get("command_id")
         return newest is None or named in {None, str(newest.id)}
 

@@ -33,7 +33,8 @@ async def expire_checkout(session: ScopedSession, order: Order) -> None:
 async def keep_checkout(applier: PaymentApplier, command: StripeCommandRow, opened: dict[str, Any]) -> None:
     """Write an opened session on its order; one that is out of date is closed again."""
     order = await applier.take(command.subject_id)
-    newest = await OrderCommandRepository(applier.session).latest(order.id, OPEN_CHECKOUT)
+    commands = OrderCommandRepository(applier.session, applier.organization_id)
+    newest = await commands.latest(order.id, OPEN_CHECKOUT)
     is_newest = newest is not None and newest.id == command.id
     if not is_newest or not is_payable(order) or opened.get("amount_total") != order.total_amount:
         await _close(applier.session, order, opened["id"])

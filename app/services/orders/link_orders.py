@@ -14,7 +14,7 @@ from app.core.ids import uuid7
 from app.core.mail_addresses import MailAddress, parse_address
 from app.models.orders import Order, OrderItem, OrderSettings
 from app.repositories.orders.basket import BasketProduct, read_basket
-from app.repositories.orders.orders import OrderRepository, terms_vector
+from app.repositories.orders.orders import terms_vector
 from app.repositories.orders.placing import PlacingRepository
 from app.repositories.orders.settings import OrderSettingsRepository
 from app.services.billing.usage import count
@@ -92,7 +92,7 @@ class LinkOrders:
 
         EventDead when its lines or its currency are none that an order can have.
         """
-        order = await OrderRepository(self.session).locked(str(link_order_id(found)))
+        order = await self.applier.orders.locked(str(link_order_id(found)))
         return order if order is not None else await self._place(found)
 
     async def _place(self, found: Mapping[str, Any]) -> Order:
@@ -196,7 +196,7 @@ class LinkOrders:
         )
 
     async def _tell(self, order_id: UUID) -> None:
-        view = await OrderRepository(self.session).view(order_id)
+        view = await self.applier.orders.view(order_id)
         if view is None:
             raise LookupError("an order was placed and cannot be read")
         event = order_event(OrderPlaced, view.order, view.items)

@@ -106,9 +106,9 @@ async def refund_all(session: ScopedSession, order: Order, payment: OrderPayment
     """Give a whole payment back at once, because its order has no use for it."""
     plan = RefundPlan(payment.amount)
     if payment.status == "applied":
-        shares = await RefundRepository(session).shares(order.id)
+        shares = await RefundRepository(session, order.organization_id).shares(order.id)
         plan = RefundBasis(order, shares).by_amount(payment.amount)
-    claimed = await PaymentRepository(session).claim(payment.id, plan.amount)
+    claimed = await PaymentRepository(session, order.organization_id).claim(payment.id, plan.amount)
     if claimed is None:
         raise LookupError("a payment that has just arrived cannot be refunded")
     cause = RefundCause(reason=reason, source="auto", actor_type="system", actor_id="apply_payment")
@@ -122,11 +122,12 @@ class RefundImporter:
         self.session = session
         self.order = order
         self.payment = payment
-        self.refunds = RefundRepository(session)
+        self.orders = OrderRepository(session, order.organization_id)
+        self.refunds = RefundRepository(session, order.organization_id)
 
     async def take(self, found: Sequence[Mapping[str, Any]]) -> list[OrderEventKind]:
         """Bring in these refunds of Stripe's, failed ones first; answers what is to be told."""
-        rows = await self.refunds.of_payment(self.payment.id)
+        rows = await self.refunds.of_payment(self.order.id, self.payment.id)
         events: list[OrderEventKind] = []
         for refund in sorted(found, key=lambda item: (item["status"] not in LOST, item["created"])):
             await bind(self.session, refund["id"], "refund", self.order.organization_id)
@@ -174,7 +175,7 @@ class RefundImporter:
         """Let the lines of a refund that failed be refunded again; hold what nobody asked to refund."""
         counted = {line["item_id"]: line for line in row.lines}
         if counted:
-            for item in await OrderRepository(self.session).items(self.order.id):
+            for item in await self.orders.items(self.order.id):
                 line = counted.get(str(item.id))
                 if line is not None:
                     item.refunded_quantity -= line["quantity"]

@@ -152,7 +152,8 @@ class CreateRefund(StripeCall):
         """Give the amount and the lines back, and tell that it failed."""
         applier = PaymentApplier(session, command.organization_id, str(command.id))
         order = await applier.take(_order_of(command))
-        refund = await RefundRepository(session).find(order.id, command.subject_id)
+        refunds = RefundRepository(session, command.organization_id)
+        refund = await refunds.find(order.id, command.subject_id)
         payment = await applier.payments.of_intent(order.organization_id, command.params["payment_intent"])
         if refund is not None and payment is not None:
             importer = RefundImporter(session, order, payment)
