@@ -12,17 +12,17 @@ from app.core.permissions import Permission
 from app.core.requests import StrictRoute
 from app.schemas.base import PathId
 from app.schemas.integrations.webhooks import (
-    DeliveryDetail,
-    DeliveryQuery,
-    DeliveryRead,
-    HistoryRead,
-    SecretRotate,
-    SecretRotated,
-    SecretShown,
     WebhookCreate,
+    WebhookDeliveryDetail,
+    WebhookDeliveryQuery,
+    WebhookDeliveryRead,
+    WebhookHistoryRead,
     WebhookIssued,
     WebhookQuery,
     WebhookRead,
+    WebhookSecretRotate,
+    WebhookSecretRotated,
+    WebhookSecretShown,
     WebhookTest,
     WebhookTested,
     WebhookUpdate,
@@ -177,21 +177,21 @@ async def rotate_webhook_secret(
     secrets: WebhookSecrets,
     webhook_id: PathId,
     response: Response,
-    body: SecretRotate | None = None,
-) -> SecretRotated:
+    body: WebhookSecretRotate | None = None,
+) -> WebhookSecretRotated:
     """Rotate the secret of a webhook.
 
     The new one signs at once. The older one signs too until the grace is over: a day, unless you say
     otherwise.
     """
     response.headers["Cache-Control"] = "no-store"
-    return await secrets.rotate(webhook_id, (body or SecretRotate.model_validate({})).grace_seconds)
+    return await secrets.rotate(webhook_id, (body or WebhookSecretRotate.model_validate({})).grace_seconds)
 
 
 @router.post("/{webhook_id}/secret/reveal")
 async def reveal_webhook_secret(
     _: SecretKeeper, secrets: WebhookSecrets, webhook_id: PathId, response: Response
-) -> SecretShown:
+) -> WebhookSecretShown:
     """Show the secret of a webhook.
 
     The current one; the audit log keeps that it was shown.
@@ -217,8 +217,8 @@ async def list_webhook_deliveries(
     _: Keeper,
     deliveries: WebhookDeliveries,
     webhook_id: PathId,
-    query: Annotated[DeliveryQuery, Query()],
-) -> Page[DeliveryRead]:
+    query: Annotated[WebhookDeliveryQuery, Query()],
+) -> Page[WebhookDeliveryRead]:
     """List the deliveries of a webhook.
 
     Those of the newest events first, for as long as events are kept.
@@ -229,7 +229,7 @@ async def list_webhook_deliveries(
 @router.get("/{webhook_id}/deliveries/{delivery_id}")
 async def get_webhook_delivery(
     _: Keeper, deliveries: WebhookDeliveries, webhook_id: PathId, delivery_id: PathId
-) -> DeliveryDetail:
+) -> WebhookDeliveryDetail:
     """Get a delivery of a webhook.
 
     With the event as it was sent, and with every attempt and its answer.
@@ -248,7 +248,7 @@ async def retry_webhook_delivery(
     webhook_id: PathId,
     delivery_id: PathId,
     response: Response,
-) -> DeliveryRead:
+) -> WebhookDeliveryRead:
     """Send a delivery of a webhook again.
 
     With the same id and the same body, and with ten attempts more.
@@ -264,7 +264,7 @@ async def list_webhook_history(
     deliveries: WebhookDeliveries,
     webhook_id: PathId,
     query: Annotated[PageQuery, Query()],
-) -> Page[HistoryRead]:
+) -> Page[WebhookHistoryRead]:
     """List the history of a webhook.
 
     Each delivery with what was sent and what was answered last, those of the newest events first.

@@ -117,7 +117,7 @@ class WebhookIssued(WebhookRead):
     )
 
 
-class SecretRotate(Input):
+class WebhookSecretRotate(Input):
     """For how long the older secret signs beside the new one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"grace_seconds": 86400}]})
@@ -127,14 +127,14 @@ class SecretRotate(Input):
     )
 
 
-class SecretRotated(Output):
+class WebhookSecretRotated(Output):
     """The new secret."""
 
     secret: str | None = Field(description="Null when the request is repeated.", examples=["whsec_…"])
     previous_expires_at: Timestamp = Field(description="When the older one stops signing.")
 
 
-class SecretShown(Output):
+class WebhookSecretShown(Output):
     """The current secret."""
 
     secret: str | None = Field(description="Null when the request is repeated.", examples=["whsec_…"])
@@ -161,7 +161,7 @@ class WebhookTested(Output):
     message_id: UUID = Field(description="The `webhook-id` of the sample.")
 
 
-class DeliveryQuery(PageQuery):
+class WebhookDeliveryQuery(PageQuery):
     """Filters of the list of deliveries."""
 
     status: DeliveryStatus | None = Field(None, description="How far it is.")
@@ -175,7 +175,7 @@ class DeliveryQuery(PageQuery):
     to: Timestamp | None = Field(None, description="Happened before this moment.")
 
 
-class DeliveryRead(Output):
+class WebhookDeliveryRead(Output):
     """That an event goes to an endpoint."""
 
     id: UUID
@@ -192,7 +192,7 @@ class DeliveryRead(Output):
     updated_at: Timestamp
 
 
-class AttemptRead(Output):
+class WebhookAttemptRead(Output):
     """One request."""
 
     id: UUID
@@ -209,16 +209,16 @@ class AttemptRead(Output):
     response_body: str | None = Field(description="Its first 4096 characters.")
 
 
-class DeliveryDetail(DeliveryRead):
+class WebhookDeliveryDetail(WebhookDeliveryRead):
     """A delivery with what was sent and what was answered."""
 
     event: dict[str, Any] | None = Field(
         description="The envelope; null when it is older than events are kept, or not yours to read."
     )
-    attempts: list[AttemptRead] = Field(description="The last hundred attempts, in their order.")
+    attempts: list[WebhookAttemptRead] = Field(description="The last hundred attempts, in their order.")
 
 
-class HistoryRead(Output):
+class WebhookHistoryRead(Output):
     """A delivery in one piece."""
 
     id: UUID

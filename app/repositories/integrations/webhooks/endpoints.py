@@ -23,12 +23,6 @@ class EndpointRepository(Repository[WebhookEndpoint]):
         statement = self.select().select_from(WebhookEndpoint)
         return statement if status is None else statement.where(WebhookEndpoint.status == status)
 
-    async def find(self, organization_id: UUID, endpoint_id: UUID) -> WebhookEndpoint | None:
-        """An endpoint as it is."""
-        return await self.one(
-            WebhookEndpoint.organization_id == organization_id, WebhookEndpoint.id == endpoint_id
-        )
-
     async def lock(self, organization_id: UUID, endpoint_id: UUID) -> WebhookEndpoint | None:
         """An endpoint that nobody else changes; it is locked before any of its deliveries."""
         return await self.one(

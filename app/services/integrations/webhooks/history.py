@@ -17,11 +17,11 @@ from app.models.integrations import WebhookAttempt, WebhookDelivery
 from app.repositories.integrations.webhooks import AttemptRepository, DeliveryRepository, EndpointRepository
 from app.repositories.integrations.webhooks.deliveries import DeliveryFilter
 from app.schemas.integrations.webhooks import (
-    AttemptRead,
-    DeliveryDetail,
-    DeliveryQuery,
-    DeliveryRead,
-    HistoryRead,
+    WebhookAttemptRead,
+    WebhookDeliveryDetail,
+    WebhookDeliveryQuery,
+    WebhookDeliveryRead,
+    WebhookHistoryRead,
 )
 from app.services.integrations.webhooks.events import WebhookDeliveryRetryRequested
 
@@ -43,7 +43,7 @@ class WebhookDeliveryService:
         self.deliveries = DeliveryRepository(session)
         self.attempts = AttemptRepository(session)
 
-    async def list(self, endpoint_id: UUID, query: DeliveryQuery) -> Page[DeliveryRead]:
+    async def list(self, endpoint_id: UUID, query: WebhookDeliveryQuery) -> Page[WebhookDeliveryRead]:
         """A page of deliveries, those of the newest events first. 404."""
         wanted = DeliveryFilter(
             status=query.status,
@@ -53,22 +53,24 @@ class WebhookDeliveryService:
             until=query.to,
         )
         rows = await self._rows(PAGER, endpoint_id, query, wanted)
-        return Page[DeliveryRead].model_validate(rows.map(lambda row: DeliveryRead(**_values(row))))
+        return Page[WebhookDeliveryRead].model_validate(
+            rows.map(lambda row: WebhookDeliveryRead(**_values(row)))
+        )
 
-    async def get(self, endpoint_id: UUID, delivery_id: UUID) -> DeliveryDetail:
+    async def get(self, endpoint_id: UUID, delivery_id: UUID) -> WebhookDeliveryDetail:
         """One delivery with its event and its attempts. 404."""
         delivery = await self.deliveries.find(endpoint_id, delivery_id)
         if delivery is None:
             raise NotFound()
         bodies = await self.deliveries.envelopes([delivery.event_id])
         attempts = await self.attempts.of_delivery(self.organization_id, delivery_id, SHOWN_ATTEMPTS)
-        return DeliveryDetail(
+        return WebhookDeliveryDetail(
             **_values(delivery),
             event=_parsed(bodies.get(delivery.event_id)),
             attempts=[_attempt(row) for row in attempts],
         )
 
-    async def retry(self, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRead:
+    async def retry(self, endpoint_id: UUID, delivery_id: UUID) -> WebhookDeliveryRead:
         """Send a delivery again, with ten attempts more.
 
         404; 409 `delivery_in_progress`; 410 `event_expired`. It waits like every other where its endpoint is
@@ -88,15 +90,15 @@ class WebhookDeliveryService:
         await self.deliveries.change(self.organization_id, delivery_id, again)
         await emit(self.session, WebhookDeliveryRetryRequested(delivery_id=delivery_id))
         await self.session.refresh(found)
-        return DeliveryRead(**_values(found))
+        return WebhookDeliveryRead(**_values(found))
 
-    async def history(self, endpoint_id: UUID, query: PageQuery) -> Page[HistoryRead]:
+    async def history(self, endpoint_id: UUID, query: PageQuery) -> Page[WebhookHistoryRead]:
         """A page of deliveries, each in one piece. 404."""
         rows = await self._rows(HISTORY_PAGER, endpoint_id, query, DeliveryFilter())
         bodies = await self.deliveries.envelopes({row.event_id for row in rows.items})
         ids = {row.id for row in rows.items}
         answers = await self.attempts.last_bodies(self.organization_id, ids)
-        return Page[HistoryRead].model_validate(
+        return Page[WebhookHistoryRead].model_validate(
             rows.map(lambda row: _history(row, bodies.get(row.event_id), answers.get(row.id)))
         )
 
@@ -116,18 +118,18 @@ def _values(delivery: WebhookDelivery) -> dict[str, Any]:
         "attempt_count": delivery.attempts,
         "next_attempt_at": delivery.next_attempt_at if delivery.status in ("pending", "retrying") else None,
     }
-    kept = {name: getattr(delivery, name) for name in DeliveryRead.model_fields if name not in derived}
+    kept = {name: getattr(delivery, name) for name in WebhookDeliveryRead.model_fields if name not in derived}
     return {**kept, **derived}
 
 
-def _attempt(row: WebhookAttempt) -> AttemptRead:
+def _attempt(row: WebhookAttempt) -> WebhookAttemptRead:
     remote_ip = str(row.remote_ip) if row.remote_ip is not None else None
-    kept = {name: getattr(row, name) for name in AttemptRead.model_fields if name != "remote_ip"}
-    return AttemptRead(**kept, remote_ip=remote_ip)
+    kept = {name: getattr(row, name) for name in WebhookAttemptRead.model_fields if name != "remote_ip"}
+    return WebhookAttemptRead(**kept, remote_ip=remote_ip)
 
 
-def _history(delivery: WebhookDelivery, body: str | None, answer: str | None) -> HistoryRead:
-    return HistoryRead(
+def _history(delivery: WebhookDelivery, body: str | None, answer: str | None) -> WebhookHistoryRead:
+    return WebhookHistoryRead(
         id=delivery.id,
         webhook_id=delivery.endpoint_id,
         event_type=delivery.event_type,

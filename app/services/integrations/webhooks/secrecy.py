@@ -12,7 +12,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.events import emit
 from app.models.integrations import WebhookEndpoint
 from app.repositories.integrations.webhooks import EndpointRepository, SecretRepository
-from app.schemas.integrations.webhooks import SecretRotated, SecretShown
+from app.schemas.integrations.webhooks import WebhookSecretRotated, WebhookSecretShown
 from app.services.integrations.webhooks.events import WebhookEndpointSecretRevealed, WebhookEndpointUpdated
 from app.services.integrations.webhooks.signing import new_secret, open_secret
 from app.services.integrations.webhooks.telling import facts_of
@@ -29,7 +29,7 @@ class WebhookSecretService:
         self.organization_id = principal.organization_id
         self.secrets = SecretRepository(session)
 
-    async def rotate(self, endpoint_id: UUID, grace_seconds: int) -> SecretRotated:
+    async def rotate(self, endpoint_id: UUID, grace_seconds: int) -> WebhookSecretRotated:
         """Sign with a new secret, and for a while with the older one too.
 
         404; 409 `too_many_active_secrets`.
@@ -50,9 +50,9 @@ class WebhookSecretService:
             self.organization_id, endpoint_id, {"version": endpoint.version + 1}
         )
         await emit(self.session, WebhookEndpointUpdated(**facts_of(endpoint), fields=["secret"]))
-        return SecretRotated(secret=shown, previous_expires_at=ends)
+        return WebhookSecretRotated(secret=shown, previous_expires_at=ends)
 
-    async def reveal(self, endpoint_id: UUID) -> SecretShown:
+    async def reveal(self, endpoint_id: UUID) -> WebhookSecretShown:
         """The current secret. 404."""
         endpoint = await self._locked(endpoint_id)
         now = await self.session.now()
@@ -60,7 +60,7 @@ class WebhookSecretService:
         if not live:
             raise NotFound()
         await emit(self.session, WebhookEndpointSecretRevealed(**facts_of(endpoint)))
-        return SecretShown(secret=open_secret(live[0]))
+        return WebhookSecretShown(secret=open_secret(live[0]))
 
     async def _locked(self, endpoint_id: UUID) -> WebhookEndpoint:
         endpoint = await EndpointRepository(self.session).lock(self.organization_id, endpoint_id)
