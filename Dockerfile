@@ -17,6 +17,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     HOST=0.0.0.0 \
     PORT=8000 \
     LOG_FORMAT=json
+# Invoices are printed with DejaVu Sans, which has Latin, Greek and Cyrillic letters.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends fonts-dejavu-core \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 luneo \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin luneo \
     && install -d -o luneo -g luneo -m 0750 /data

@@ -281,7 +281,7 @@ def test_doctor_finds_nothing_wrong_when_nothing_is(
     assert lines[-1] == "Nothing is wrong."
     names = [line[6:].partition(":")[0] for line in lines[:-1]]
     assert names == [
-        *("configuration", "data directory", "keys", "redis", "smtp", "storage", "stripe"),
+        *("configuration", "data directory", "keys", "fonts", "redis", "smtp", "storage", "stripe"),
         *("database", "clock", "migrations", "canary", "work"),
     ]
 

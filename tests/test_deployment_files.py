@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from app.core.config import Settings
+from app.services.billing.pdf.fonts import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
@@ -42,6 +43,14 @@ def dockerfile() -> list[tuple[str, str]]:
 def arguments(name: str) -> list[str]:
     """The arguments of every such instruction, in order."""
     return [rest for instruction, rest in dockerfile() if instruction == name]
+
+
+def test_image_has_the_font_that_invoices_are_printed_with() -> None:
+    folder, plain, bold = FAMILIES[0]
+    assert folder == Path("/usr/share/fonts/truetype/dejavu")
+    assert {plain, bold} == {"DejaVuSans.ttf", "DejaVuSans-Bold.ttf"}
+    (install,) = [rest for rest in arguments("RUN") if "apt-get install" in rest]
+    assert "fonts-dejavu-core" in install.split()
 
 
 def compose() -> dict[str, Any]:

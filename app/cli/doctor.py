@@ -51,6 +51,7 @@ def _examine() -> Iterator[Finding]:
     yield from examination.placeholders(settings)
     yield examination.data_directory(settings)
     yield examination.keys(settings)
+    yield examination.fonts()
     yield asyncio.run(examination.redis(settings))
     yield asyncio.run(examination.smtp(settings))
     yield asyncio.run(examination.storage(settings))

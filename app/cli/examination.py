@@ -22,6 +22,7 @@ from app.core.crypto import KeyRing
 from app.core.database import Database, SystemSession, create_engine
 from app.core.errors import AppError
 from app.repositories.health import HealthRepository, Lag
+from app.services.billing.pdf import fonts as printing
 from app.services.files.probing import probe
 from app.services.health import delays, opens
 from app.services.notifications.senders import configured
@@ -33,6 +34,9 @@ OLDEST_SERVER = 140_000
 CLOCK_SECONDS = 5.0
 WORKER_SECONDS = 60
 BUCKET_RULES = "Its rules: no public access; unfinished multipart uploads are aborted after one day."
+FAR_LETTERS = "\u0141\u0151\u0394\u0416"
+"""Polish, Hungarian, Greek and Cyrillic ones."""
+
 LITTLE_ROOM = 2 * 1024**3
 NO_ROOM = 200 * 1024**2
 
@@ -96,6 +100,17 @@ def keys(settings: Settings) -> Finding:
     except (ValueError, OSError) as error:
         return Finding("keys", "fail", str(error), "Make an entry with `python -m app doctor --new-key`.")
     return Finding("keys", "ok", f"{len(ring.kids)} in the ring, newest {ring.newest}")
+
+
+def fonts() -> Finding:
+    """Which letters can be printed on invoices."""
+    found = printing.fonts()
+    if found.writable(FAR_LETTERS) == FAR_LETTERS:
+        return Finding("fonts", "ok", f"{found.family} prints Latin, Greek and Cyrillic letters")
+    advice = (
+        "Install DejaVu Sans (apt-get install fonts-dejavu-core); names on invoices lose letters else."
+    )
+    return Finding("fonts", "warn", f"{found.family} prints the letters of Western Europe only", advice)
 
 
 async def redis(settings: Settings) -> Finding:
