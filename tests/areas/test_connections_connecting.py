@@ -1,5 +1,7 @@
 """Connecting services over HTTP: the whole way, and whose connection it becomes."""
 
+import html
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -80,6 +82,10 @@ async def test_question_when_the_browser_is_led_away(
     assert "script-src" not in page.headers["content-security-policy"]
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "<script" not in page.text
+    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text)
+    kept = {name: html.unescape(value) for name, value in hidden}
+    assert kept == {name: asked[name] for name in kept}
+    assert set(kept) == {"client_id", "redirect_uri", "scope", "state", "code_challenge"}
     (state,) = (await db.execute(select(OAuthState))).scalars()
     assert state.session_id == alice.session_id
     assert (await come_back(client, await approve(client, journey)))["path"] == "/settings/integrations"
