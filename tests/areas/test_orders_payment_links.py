@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +10,9 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import func, select, update
 
+from app.core import clock
 from app.core.database import Database, SystemSession
+from app.jobs.orders import expire_order
 from app.models.billing import Invoice, RevenueEntry
 from app.models.notifications import Email
 from app.models.orders import Order, OrderSettings
@@ -176,20 +178,21 @@ async def test_invoice_when_a_link_is_paid(shop: LinkShop) -> None:
     assert tuple(mail) == ("order_confirmation", "fr")
 
 
-@pytest.mark.parametrize("named", ["nothing", "not an id", "unknown", "foreign", "deleted"])
-async def test_link_when_its_product_is_none_of_ours(shop: LinkShop, charlie: Persona, named: str) -> None:
+async def test_link_when_its_products_are_none_of_ours(shop: LinkShop, charlie: Persona) -> None:
+    """No name, no id, an unknown one, another shop's, one that was deleted: lines without a product."""
     gone = await make_product(shop.db, owner=shop.alice, stock=5, deleted_at=datetime.now(UTC))
     theirs = await make_product(shop.db, owner=charlie, stock=5)
-    products = {"nothing": None, "not an id": "bag", "unknown": str(uuid4()), "foreign": theirs}
-    await shop.buy(await shop.link((await shop.price(products.get(named, gone)), 1)))
+    prices = [await shop.price(named) for named in (None, "bag", str(uuid4()), theirs, gone)]
+    await shop.buy(await shop.link(*((price, 1) for price in prices)))
     await shop.settle()
     (order,) = await shop.orders()
-    assert (states(order), order["order_items"][0]["product_id"]) == (("confirmed", "paid", None), None)
+    assert states(order) == ("confirmed", "paid", None)
+    assert [item["product_id"] for item in order["order_items"]] == [None] * 5
     assert (await shop.stock(gone), await shop.stock(theirs)) == ((5, 0), (5, 0))
     await act(shop.client, shop.alice, order, "ship")
     await act(shop.client, shop.alice, order, "deliver")
-    item = {"item_id": order["order_items"][0]["id"], "quantity": 1}
-    body = {"lines": [item], "reason": "returned", "returned": True}
+    lines = [{"item_id": item["id"], "quantity": 1} for item in order["order_items"]]
+    body = {"lines": lines, "reason": "returned", "returned": True, "restock": True}
     await act(shop.client, shop.alice, order, "refunds", 201, **body)
     await shop.settle()
     assert states(await shop.read(order)) == ("returned", "refunded", None)
@@ -264,6 +267,76 @@ async def test_link_when_the_money_takes_days(shop: LinkShop, outcome: str) -> N
         await act(shop.client, shop.alice, order, "cancel", reason="not paid")
         assert await shop.stock(bag) == (5, 0)
     await shop.adds_up()
+
+
+async def test_link_when_a_failed_debit_is_not_made_up_for(shop: LinkShop) -> None:
+    """The order expires like any other: Stripe is asked first, and the stock goes back."""
+    bag = await make_product(shop.db, owner=shop.alice, stock=5)
+    await shop.buy(await shop.link((await shop.price(bag), 2)), "sepa_fails")
+    await control(shop.stripe, "clock", advance="P6D")
+    await shop.settle(order="reverse")
+    (order,) = await shop.orders()
+    assert states(await act(shop.client, shop.alice, order, "checkout/sync")) == ("pending", "failed", None)
+    past = clock.now() - timedelta(minutes=1)
+    await shop.db.execute(update(Order).values(reservation_expires_at=past))
+    await shop.db.commit()
+    owner = str(shop.alice.organization_id)
+    await expire_order(shop.database, organization_id=owner, order_id=order["id"])
+    assert states(await shop.read(order)) == ("expired", "failed", None)
+    assert await shop.stock(bag) == (5, 0)
+    await shop.adds_up()
+
+
+TOLD: dict[str, Any] = {
+    "customer_details": {
+        "email": "Zoë@shop.example",
+        "name": "Z" * 300,
+        "phone": "+33 6 12 34 56 78",
+        "address": {"country": "be", "city": None, "line1": None, "postal_code": "1000", "state": None},
+    },
+    "collected_information": {
+        "shipping_details": {
+            "name": "Anna Martin",
+            "address": {
+                "country": "FR",
+                "city": "Paris",
+                "line1": "12 rue des Lilas",
+                "line2": None,
+                "postal_code": "75011",
+                "state": None,
+            },
+        }
+    },
+    "custom_fields": [
+        {"key": "a", "type": "text", "label": {"custom": "Engraving"}, "text": {"value": "For\x00 Anna"}},
+        {
+            "key": "b",
+            "type": "dropdown",
+            "label": {"custom": "Card"},
+            "dropdown": {"value": "4242424242424242"},
+        },
+        {"key": "c", "type": "numeric", "label": {"custom": "Floor"}, "numeric": {"value": None}},
+    ],
+}
+
+
+async def test_buyer_when_the_page_asked_for_more(shop: LinkShop) -> None:
+    """Addresses and fields of the page; what no order has room for is cut, and no card number is kept."""
+    session = await shop.buy(await shop.link((await shop.price(None), 1)))
+    await shop.stripe.sandbox.change(lambda state: state.objects[session["id"]].update(TOLD))
+    await shop.settle()
+    (order,) = await shop.orders()
+    assert (order["customer_email"], order["customer_phone"]) == (None, "+33 6 12 34 56 78")
+    assert order["customer_name"] == "Z" * 200
+    assert (order["billing_address"]["country"], order["billing_address"]["postal_code"]) == ("BE", "1000")
+    shipping = order["shipping_address"]
+    assert (shipping["name"], shipping["line1"], shipping["country"]) == (
+        "Anna Martin",
+        "12 rue des Lilas",
+        "FR",
+    )
+    assert order["notes"] == "Engraving: For Anna\nCard: [redacted]"
+    assert await shop.db.scalar(select(func.count()).select_from(Email)) == 0
 
 
 async def test_link_when_its_order_is_paid_on_another_page(shop: LinkShop) -> None:
