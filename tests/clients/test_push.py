@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from app.clients.outbound import check_url
 from app.clients.push import (
@@ -22,7 +23,7 @@ from app.clients.push import (
     read_public_key,
     sender,
 )
-from app.core.config import get_settings
+from app.core.config import Settings, get_settings
 from tests.support.push import decrypt
 
 
@@ -152,6 +153,33 @@ def test_public_key_when_it_is_no_point(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "AAAA", "BTBZMqHH6r4Tts7J_aSIgg0000", "é" * 22])
 def test_auth_when_it_is_no_secret(text: str) -> None:
     assert read_auth(text) is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"vapid_private_key": ""},
+        {"vapid_private_key": "x"},
+        {"vapid_private_key": "A" * 43},
+        {"vapid_private_key": "_" * 43},
+        {"vapid_private_key": "é" * 43},
+        {"vapid_private_key": "*" * 43},
+        {"vapid_subject": "ops@luneo.test"},
+        {"vapid_subject": "http://luneo.test"},
+    ],
+)
+def test_settings_when_push_is_set_up_wrongly(values: dict[str, str]) -> None:
+    """The start stops, and no request does."""
+    with pytest.raises(ValidationError):
+        Settings(**values)  # type: ignore[arg-type]  # what an environment holds is text
+
+
+def test_settings_when_push_is_set_up_rightly() -> None:
+    settings = Settings(
+        vapid_private_key="q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94",
+        vapid_subject="https://luneo.test/contact",
+    )
+    assert settings.vapid_private_key is not None
 
 
 def test_own_key_when_development_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

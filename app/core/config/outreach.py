@@ -1,11 +1,15 @@
 """Settings of whom the service calls: mail, push services, connected services, customers' addresses."""
 
+import base64
 from ipaddress import ip_network
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from app.core.config.fields import WordList
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Private keys of the curve P-256 are below this."""
 
 
 class OutreachSettings(BaseSettings):
@@ -73,6 +77,22 @@ class OutreachSettings(BaseSettings):
     def _ports(cls, value: list[str]) -> list[str]:
         if not all(port.isascii() and port.isdigit() and 0 < int(port) < 65536 for port in value):
             raise ValueError("list ports such as 443,8443")
+        return value
+
+    @field_validator("vapid_private_key")
+    @classmethod
+    def _point_of_the_curve(cls, value: str | None) -> str | None:
+        if value is not None:
+            raw = base64.urlsafe_b64decode(f"{value}=") if len(value) == 43 else b""
+            if len(raw) != 32 or not 0 < int.from_bytes(raw, "big") < P256_ORDER:
+                raise ValueError("give the 32 bytes of a private key of P-256 in base64url without padding")
+        return value
+
+    @field_validator("vapid_subject")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if not value.startswith(("mailto:", "https://")) or not value.isascii():
+            raise ValueError("give an address such as mailto:ops@example.com or https://example.com")
         return value
 
     @field_validator("mail_providers")
