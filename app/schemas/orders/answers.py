@@ -44,7 +44,7 @@ class OrderRead(Output):
     id: UUID
     user_id: UUID | None = Field(description="Who made it; null when that account is gone.")
     order_number: str | None = Field(description="Null for a draft.")
-    channel: str
+    channel: str = Field(description="`dashboard`, `api`, `payment_link` or `import`.")
     status: OrderStatus = Field(description="Where the goods are.")
     payment_status: PaymentStatus = Field(description="Where the money is.")
     hold_reason: HoldReason | None = Field(description="What stops fulfilment.")
@@ -74,7 +74,9 @@ class OrderRead(Output):
     internal_notes: str | None = Field(description="Null for callers without `orders:write`.")
     metadata: dict[str, Any]
     payment_method: str
-    payment_failure_code: str | None
+    payment_failure_code: str | None = Field(
+        description="Why the last attempt failed; `authentication_required` while the bank asks the buyer."
+    )
     stripe_checkout_session_id: str | None
     checkout_url: str | None
     checkout_expires_at: Timestamp | None
