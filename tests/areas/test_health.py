@@ -172,8 +172,14 @@ def test_mail_warns_in_production_only() -> None:
     assert health.check_mail(settings).status == "pass"
     production = settings.model_copy(update={"environment": "production"})
     assert health.check_mail(production).status == "warn"
-    sending = production.model_copy(update={"smtp_url": "smtp://mail.example.test"})
-    assert health.check_mail(sending).status == "pass"
+    for sender in (
+        {"smtp_url": "smtp://mail.example.test"},
+        {"brevo_api_key": "k"},
+        {"sendgrid_api_key": "k"},
+    ):
+        assert health.check_mail(production.model_copy(update=sender)).status == "pass"
+    unlisted = {"brevo_api_key": "k", "mail_providers": ["smtp"]}
+    assert health.check_mail(production.model_copy(update=unlisted)).status == "warn"
 
 
 TOKEN = "a-token-for-the-scraper"

@@ -238,15 +238,6 @@ async def test_limit_when_mails_of_one_recipient_are_sent_at_once(
     assert len(brevo.mails) == 3
 
 
-@pytest.mark.commits
-async def test_send_when_two_workers_have_the_same_mail(
-    db: SystemSession, database: Database, sendgrid: PlayedSendGrid
-) -> None:
-    email_id = await make_email(db)
-    await asyncio.gather(*(send(database, [sendgrid.sender], email_id) for _ in range(8)))
-    assert sendgrid.calls == 1
-
-
 @pytest.mark.parametrize(
     ("reason", "category", "status"),
     [

@@ -1,5 +1,6 @@
 """Texts of mails that an organisation or the staff writes: judged, versioned, tried out, and sent."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -104,6 +105,16 @@ async def test_text_when_it_cannot_be_used(
     (fault,) = problem["errors"]
     assert (fault["pointer"], fault["code"]) == (f"/{part}", code)
     assert (await client.get(SHIPPED, headers=alice.headers)).json()["version"] == 0
+
+
+@pytest.mark.commits
+async def test_text_when_it_is_written_four_times_at_once(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    answers = await asyncio.gather(*(write(client, alice.headers) for _ in range(4)))
+    assert sorted(answer.json()["version"] for answer in answers) == [1, 2, 3, 4]
+    rows = (await db.scalars(select(EmailTemplate))).all()
+    assert [row.version for row in rows if row.is_active] == [4]
 
 
 @pytest.mark.parametrize("part", ["html", "text"])

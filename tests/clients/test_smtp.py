@@ -58,7 +58,7 @@ async def test_send_when_the_server_refuses_the_content(smtp_sink: Sink):
     smtp_sink.data_reply = "552 5.3.4 too big"
     with pytest.raises(MailRefused) as refusal:
         await SmtpSender(smtp_sink.url).send(MAIL)
-    assert refusal.value.is_permanent
+    assert (refusal.value.code, refusal.value.is_permanent) == ("too_large", True)
 
 
 async def test_send_when_the_connection_breaks_after_the_content(smtp_sink: Sink):

@@ -16,6 +16,9 @@ SECONDS = 20.0
 SEVEN_BIT = SMTP.clone(cte_type="7bit")
 """Every body travels as ASCII, so that a server without 8BITMIME takes it too."""
 
+TOO_LARGE = ("5.2.3", "5.3.4")
+"""The same of a message that is larger than the mailbox or the server takes."""
+
 DEAD_ADDRESS = ("5.1.1", "5.1.10", "5.2.1")
 """Enhanced status codes (RFC 3463) of an address that will never take mail."""
 
@@ -106,10 +109,10 @@ def _is_loopback(host: str) -> bool:
 def _refusal(error: Exception) -> MailRefused:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         is_permanent = error.code >= 500
-        is_dead = is_permanent and any(str(error.message).startswith(code) for code in DEAD_ADDRESS)
-        return MailRefused(
-            "bad_address" if is_dead else "refused", is_permanent=is_permanent, is_dead_address=is_dead
-        )
+        is_dead = is_permanent and str(error.message).startswith(DEAD_ADDRESS)
+        is_large = is_permanent and str(error.message).startswith(TOO_LARGE)
+        code = "bad_address" if is_dead else "too_large" if is_large else "refused"
+        return MailRefused(code, is_permanent=is_permanent, is_dead_address=is_dead)
     if isinstance(error, TimeoutError | aiosmtplib.SMTPTimeoutError):
         return MailRefused("timeout")
     if isinstance(error, ssl.SSLError):

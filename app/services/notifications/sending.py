@@ -76,16 +76,24 @@ def _candidates(email: Email, senders: Sequence[MailSender], board: SenderBoard)
 async def _is_over(session: SystemSession, email: Email) -> bool:
     """Whether the mail must not be sent any more; says so in the row."""
     if email.expires_at <= clock.now():
-        await _finish(session, email, "expired", "expired")
+        await _finish(session, email, "expired", "expired", email.provider)
         return True
     if not await is_still_wanted(session, email.user_id, email.category):
-        await _finish(session, email, "suppressed", "suppressed", state="skipped", told="preference_off")
+        await _finish(
+            session,
+            email,
+            "suppressed",
+            "suppressed",
+            email.provider,
+            state="skipped",
+            told="preference_off",
+        )
         return True
     reason = await SuppressionRepository(session).reason(address_hashes(address_of(email)))
     # A complaint does not stop mails about the account or its safety; a bounce stops everything.
     if reason is None or (reason == "complaint" and email.category in APART):
         return False
-    await _finish(session, email, "suppressed", "suppressed", state="suppressed")
+    await _finish(session, email, "suppressed", "suppressed", email.provider, state="suppressed")
     return True
 
 
