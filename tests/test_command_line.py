@@ -76,12 +76,14 @@ def test_serve_brings_its_own_database_and_survives_kill_9(embedded: Path) -> No
 
 
 def test_serve_answers_over_a_database_of_ones_own(fresh_url: str, tmp_path: Path) -> None:
-    with serving(DATABASE_URL=fresh_url, DATA_DIR=str(tmp_path)) as service:
+    opened = {"OUTBOUND_ALLOW": "10.1.0.0/16"}
+    with serving(DATABASE_URL=fresh_url, DATA_DIR=str(tmp_path), **opened) as service:
         assert service.get("/health/live") == {"status": "pass"}
         assert not (tmp_path / "postgres").exists()
         code, rest = service.stop()
     assert (code, rest) == (0, "")
     assert [line for line in service.errors if "Traceback" in line] == []
+    assert any("OUTBOUND_ALLOW opens 10.1.0.0/16" in line for line in service.errors)
 
 
 @pytest.mark.slow

@@ -497,8 +497,8 @@ def test_client_when_process_asks_for_it() -> None:
     assert get_outbound() is get_outbound()
 
 
-def test_opened_networks_when_process_starts(capsys: pytest.CaptureFixture[str]) -> None:
-    announce_opened_networks(Settings(outbound_allow=["10.1.0.0/16"]))
-    assert "10.1.0.0/16" in capsys.readouterr().out
+def test_opened_networks_when_process_starts(caplog: pytest.LogCaptureFixture) -> None:
     announce_opened_networks(Settings(outbound_allow=[]))
-    assert capsys.readouterr().out == ""
+    assert caplog.text == ""
+    announce_opened_networks(Settings(outbound_allow=["10.1.0.0/16", "fd00::/8"]))
+    assert "OUTBOUND_ALLOW opens 10.1.0.0/16, fd00::/8" in caplog.text

@@ -1,14 +1,13 @@
 """The outbound client of this process, as the settings ask for it."""
 
+import logging
 from functools import lru_cache
-
-import structlog
 
 from app.clients.outbound.client import OutboundClient
 from app.clients.outbound.urls import UrlRules
 from app.core.config import Settings, get_settings
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 def get_outbound() -> OutboundClient:
@@ -19,7 +18,7 @@ def get_outbound() -> OutboundClient:
 def announce_opened_networks(settings: Settings) -> None:
     """Say at the start which private networks customers' addresses may lead to."""
     if settings.outbound_allow:
-        log.warning("outbound_networks_opened", networks=settings.outbound_allow)
+        log.warning("OUTBOUND_ALLOW opens %s to customers' addresses", ", ".join(settings.outbound_allow))
 
 
 @lru_cache(maxsize=4)
