@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Self
 
 from cryptography.hazmat.primitives import hashes
@@ -23,7 +24,7 @@ from app.clients.outbound import (
     check_url,
 )
 from app.core import clock
-from app.core.config import Settings, get_settings
+from app.core.config import get_settings
 from app.core.crypto import decode_base64url, encode_base64url
 
 KNOWN_HOSTS = frozenset({"fcm.googleapis.com", "updates.push.services.mozilla.com"})
@@ -143,7 +144,9 @@ class Sender:
 def sender() -> Sender | None:
     """Who this service is to push services; None in production without VAPID_PRIVATE_KEY."""
     settings = get_settings()
-    private_key = settings.vapid_private_key or _own_key(settings)
+    private_key = settings.vapid_private_key
+    if private_key is None and settings.has_sandbox:
+        private_key = _own_key(settings.data_dir)
     return _sender(private_key, settings.vapid_subject) if private_key is not None else None
 
 
@@ -152,18 +155,17 @@ def _sender(private_key: str, subject: str) -> Sender:
     return Sender.of(private_key, subject)
 
 
-def _own_key(settings: Settings) -> str | None:
+@lru_cache(maxsize=4)
+def _own_key(data_dir: Path) -> str:
     """The key that development makes once and keeps in DATA_DIR.
 
     The file is linked into its place, so that several processes that start at once agree on one key.
     """
-    if not settings.has_sandbox:
-        return None
-    path = settings.data_dir / KEY_FILE
+    path = data_dir / KEY_FILE
     if not path.exists():
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(parents=True, exist_ok=True)
         number = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
-        draft = settings.data_dir / f".{KEY_FILE}-{secrets.token_hex(8)}"
+        draft = data_dir / f".{KEY_FILE}-{secrets.token_hex(8)}"
         draft.touch(mode=0o600)
         draft.write_text(encode_base64url(number.to_bytes(32, "big")))
         try:
