@@ -15,10 +15,11 @@ from app.core.ids import uuid7
 from app.jobs.notifications import prune_mails, sweep_mails
 from app.models.notifications import Email, EmailSuppression, MailOutbox
 from app.services.notifications.mailing import enqueue
-from app.services.notifications.sending import send
 from app.services.notifications.requests import MailLink, MailRequest
+from app.services.notifications.sending import send
 from app.services.notifications.templates import LOCALES, VARIABLES, TemplateError, render
 from tests.support.events import handle_events
+from tests.support.personas import Persona
 from tests.support.smtp_sink import Sink
 
 PASSWORD = "correct horse battery"
@@ -190,6 +191,11 @@ async def test_sweep_when_a_worker_died_while_sending(db: SystemSession, databas
         await handle_events(database)
     assert (await row(db, email_id)).status == "sent"
     assert len((await db.scalars(select(MailOutbox.id))).all()) == 1
+
+
+async def test_page_when_an_older_client_tests_its_mail_provider(client: AsyncClient, alice: Persona) -> None:
+    answer = await client.post("/api/test-brevo", headers=alice.headers)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_prune_when_a_mail_is_a_month_old(db: SystemSession, database: Database):

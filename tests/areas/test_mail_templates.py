@@ -1,12 +1,14 @@
 """Texts of mails that an organisation or the staff writes: judged, versioned, tried out, and sent."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 from sqlalchemy import select
 
+from app.core import clock, isolation
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.models.notifications import EmailTemplate
@@ -244,6 +246,34 @@ async def test_mail_when_a_written_text_fails_on_what_is_sent(
     await send(database, [brevo.sender], email_id, board=SenderBoard())
     assert (await email_of(db, email_id)).template_version == 0
     assert "Noé" in brevo.mails[0]["htmlContent"]
+
+
+async def test_mail_when_every_process_for_texts_is_taken(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    brevo: PlayedBrevo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await write(client, alice.headers)
+    email_id = await make_email(
+        db,
+        template="order_shipped",
+        locale="fr",
+        category="order_customer",
+        organization_id=alice.organization_id,
+        variables=SENT,
+    )
+    monkeypatch.setattr(get_settings(), "isolated_processes", 1)
+    monkeypatch.setattr(isolation, "MAX_WAIT", 0.05)
+    async with isolation._slot(1):
+        await send(database, [brevo.sender], email_id, board=SenderBoard())
+    email = await email_of(db, email_id)
+    assert (email.status, email.provider, brevo.calls) == ("queued", None, 0)
+    with clock.travel(timedelta(seconds=31)):
+        await send(database, [brevo.sender], email_id, board=SenderBoard())
+    assert brevo.mails[0]["subject"] == f"{SAMPLES['number']} est en route"
 
 
 async def test_files_when_they_are_judged_as_written_texts() -> None:

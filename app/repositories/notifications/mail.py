@@ -86,8 +86,13 @@ class EmailRepository(Repository[Email]):
     async def lock_counts(self, email: Email) -> None:
         """Let no other mail of the same recipient or organisation be counted until the transaction ends."""
         # Always in the same order, so that no two wait for each other.
-        for whose in (f"mail:{email.to_hash.hex()}", f"mail:{email.organization_id}"):
-            await self.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(whose, 0))))
+        whose_limits = [email.to_hash.hex()]
+        if email.organization_id is not None:
+            whose_limits.append(str(email.organization_id))
+        for whose in whose_limits:
+            await self.session.execute(
+                select(func.pg_advisory_xact_lock(func.hashtextextended(f"mail:{whose}", 0)))
+            )
 
     async def recipient_free_at(
         self, email: Email, rule: LimitRule, now: datetime, *, apart: Collection[str]

@@ -11,6 +11,7 @@ from app.clients.mailer import MailOutcomeUnknown, MailRefused, MailSender, Outg
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
+from app.core.errors import Unavailable
 from app.core.events import emit
 from app.core.limits.rules import parse_limit
 from app.core.metrics import MAIL
@@ -62,6 +63,10 @@ async def send(
     except TemplateError as error:
         logger.error("mail_not_rendered", email_id=str(email.id), template=email.template_key, why=str(error))
         await _give_up(database, email, None, "refused")
+        return
+    except Unavailable:
+        # Too many texts are being rendered at the moment; nobody has been given the mail.
+        await _wait_for(database, email, only, "timeout", timedelta(seconds=RETRIES[0]))
         return
     await _Try(database, board, email, version, mail, only).over(candidates)
 
@@ -148,6 +153,19 @@ async def _give_up(
             await SuppressionRepository(session).suppress(email.to_hash, "hard_bounce", provider)
 
 
+async def _wait_for(database: Database, email: Email, only: str | None, code: str, pause: timedelta) -> None:
+    """Let the mail wait for its next try, by `only` this sender or by any."""
+    async with database.transaction() as session:
+        await EmailRepository(session).finish(
+            email.id,
+            status="queued",
+            provider=only,
+            last_error_code=code,
+            next_attempt_at=clock.now() + pause,
+        )
+        await delivery_finished(session, email.id, "queued", code, provider=only)
+
+
 @dataclass(slots=True)
 class _Try:
     """One try of one mail over the senders that may have it."""
@@ -170,7 +188,7 @@ class _Try:
                 provider_id = await sender.send(self.mail)
             except MailOutcomeUnknown:
                 MAIL.labels(sender.name, "unknown").inc()
-                await self._wait_for(sender.name, "unknown_outcome", UNKNOWN_RETRY)
+                await _wait_for(self.database, self.email, sender.name, "unknown_outcome", UNKNOWN_RETRY)
                 return
             except MailRefused as refusal:
                 if await self._is_refused_for_good(sender.name, refusal):
@@ -184,7 +202,7 @@ class _Try:
             else:
                 await self._record_sent(sender.name, provider_id)
                 return
-        await self._wait_for(self.only, refusals[-1].code, self._pause(refusals))
+        await _wait_for(self.database, self.email, self.only, refusals[-1].code, self._pause(refusals))
 
     async def _turn_to(self, name: str) -> None:
         """Say whose turn it is, as the lease did of the first."""
@@ -223,18 +241,6 @@ class _Try:
             await emit(
                 session, EmailSent(email_id=self.email.id, template=self.email.template_key, provider=name)
             )
-
-    async def _wait_for(self, only: str | None, code: str, pause: timedelta) -> None:
-        """Let the mail wait for its next try, by `only` this sender or by any."""
-        async with self.database.transaction() as session:
-            await EmailRepository(session).finish(
-                self.email.id,
-                status="queued",
-                provider=only,
-                last_error_code=code,
-                next_attempt_at=clock.now() + pause,
-            )
-            await delivery_finished(session, self.email.id, "queued", code, provider=only)
 
     def _pause(self, refusals: Sequence[MailRefused]) -> timedelta:
         """Until the next try: as the table says, or later where every sender asks for it."""
