@@ -1,5 +1,7 @@
 """Endpoints of webhooks over HTTP: making, reading, changing and deleting them, and their secrets."""
 
+import asyncio
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +11,17 @@ from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
 from app.core import clock
+from app.core.config import get_settings
+from app.core.crypto import generate_key_text, key_ring
 from app.core.database import Database, SystemSession
 from app.models.auth import UserSession
 from app.models.billing import Plan
 from app.models.integrations import WebhookEndpoint, WebhookSecret
+from app.services.auth.resealing import reseal_accounts
 from app.services.integrations.webhooks import endpoints
+from app.services.integrations.webhooks.signing import open_secret, readable
 from app.services.integrations.webhooks.upkeep import prune
+from tests.factories.accounts import access_token_of, make_session
 from tests.factories.integrations import make_api_key_row
 from tests.factories.webhooks import make_webhook
 from tests.support.accounts import events
@@ -292,6 +299,56 @@ async def test_secrets_when_too_many_are_live(client: AsyncClient, db: SystemSes
     assert at_once.status_code == 200
     wrong = await client.post(rotate, json={"grace_seconds": 604_801}, headers=alice.headers)
     assert code(wrong) == (422, "validation_error")
+
+
+@pytest.fixture
+def other_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Puts a new key before the ring's old one, or in its place."""
+    old, new = get_settings().key_ring_text(), generate_key_text()
+
+    def use(is_old_kept: bool) -> None:
+        monkeypatch.setattr(get_settings(), "secret_keys", f"{new},{old}" if is_old_kept else new)
+        key_ring.cache_clear()
+
+    yield use
+    monkeypatch.undo()
+    key_ring.cache_clear()
+
+
+async def test_secret_when_the_ring_gets_a_new_key(
+    database: Database, db: SystemSession, alice: Persona, other_keys: Callable[[bool], None]
+) -> None:
+    _, secret = await make_webhook(db, owner=alice)
+    other_keys(True)
+    await reseal_accounts(database)
+    other_keys(False)
+    row = (await db.scalars(select(WebhookSecret).execution_options(populate_existing=True))).one()
+    assert open_secret(row) == secret
+
+
+async def test_secret_when_its_key_has_left_the_ring(
+    client: AsyncClient, db: SystemSession, alice: Persona, other_keys: Callable[[bool], None]
+) -> None:
+    row, _ = await make_webhook(db, owner=alice)
+    other_keys(False)
+    session = await make_session(db, alice.user_id, organization_id=alice.organization_id)
+    await db.commit()
+    headers = {"Authorization": f"Bearer {access_token_of(session)}"}
+    for act in ("secret/reveal", "test"):
+        answer = await client.post(f"{WEBHOOKS}/{row.id}/{act}", headers=headers)
+        assert code(answer) == (503, "key_unavailable")
+    rotated = await client.post(f"{WEBHOOKS}/{row.id}/secret/rotate", headers=headers)
+    assert rotated.status_code == 200
+    shown = await client.post(f"{WEBHOOKS}/{row.id}/secret/reveal", headers=headers)
+    assert shown.json()["secret"] == rotated.json()["secret"]
+    rows = (await db.scalars(select(WebhookSecret).order_by(WebhookSecret.id))).all()
+    assert readable(rows) == [shown.json()["secret"]], "the older one is passed over"
+
+
+@pytest.mark.commits
+async def test_plan_when_two_take_its_last_room(client: AsyncClient, alice: Persona) -> None:
+    answers = await asyncio.gather(create(client, alice), create(client, alice))
+    assert sorted(answer.status_code for answer in answers) == [201, 402]
 
 
 async def test_webhook_when_the_request_is_repeated(client: AsyncClient, alice: Persona) -> None:

@@ -188,7 +188,7 @@ async def rotate_webhook_secret(
     return await secrets.rotate(webhook_id, (body or WebhookSecretRotate.model_validate({})).grace_seconds)
 
 
-@router.post("/{webhook_id}/secret/reveal")
+@router.post("/{webhook_id}/secret/reveal", responses=problems({503: ["key_unavailable"]}))
 async def reveal_webhook_secret(
     _: SecretKeeper, secrets: WebhookSecrets, webhook_id: PathId, response: Response
 ) -> WebhookSecretShown:
@@ -200,7 +200,9 @@ async def reveal_webhook_secret(
     return await secrets.reveal(webhook_id)
 
 
-@router.post("/{webhook_id}/test", responses=problems({422: ["unknown_event_type"]}))
+@router.post(
+    "/{webhook_id}/test", responses=problems({422: ["unknown_event_type"], 503: ["key_unavailable"]})
+)
 async def send_test_webhook(
     _: Keeper, tests: WebhookTests, webhook_id: PathId, body: WebhookTest | None = None
 ) -> WebhookTested:

@@ -22,7 +22,7 @@ from app.repositories.integrations.webhooks.queue import wake_delivery, wake_dra
 from app.services.integrations.webhooks.health import HEALTHY, PING_PATIENCE, after_ping
 from app.services.integrations.webhooks.outcomes import Message, Outcome, send
 from app.services.integrations.webhooks.sending import EARLY, SENDER, follow, tell_recovered
-from app.services.integrations.webhooks.signing import open_secret
+from app.services.integrations.webhooks.signing import readable
 
 PING = "webhook.ping"
 
@@ -95,7 +95,7 @@ async def _begin(session: SystemSession, organization_id: UUID, endpoint_id: UUI
     await AttemptRepository(session).add(attempt)
     message = Message(
         url=endpoint.url,
-        secrets=[open_secret(row) for row in live],
+        secrets=readable(live),
         message_id=message_id,
         body=ping_body(endpoint, message_id),
     )

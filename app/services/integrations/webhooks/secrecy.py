@@ -14,7 +14,7 @@ from app.models.integrations import WebhookEndpoint
 from app.repositories.integrations.webhooks import EndpointRepository, SecretRepository
 from app.schemas.integrations.webhooks import WebhookSecretRotated, WebhookSecretShown
 from app.services.integrations.webhooks.events import WebhookEndpointSecretRevealed, WebhookEndpointUpdated
-from app.services.integrations.webhooks.signing import new_secret, open_secret
+from app.services.integrations.webhooks.signing import new_secret, readable
 from app.services.integrations.webhooks.telling import facts_of
 
 MOST_LIVE = 5
@@ -53,14 +53,14 @@ class WebhookSecretService:
         return WebhookSecretRotated(secret=shown, previous_expires_at=ends)
 
     async def reveal(self, endpoint_id: UUID) -> WebhookSecretShown:
-        """The current secret. 404."""
+        """The current secret. 404; 503 `key_unavailable`."""
         endpoint = await self._locked(endpoint_id)
         now = await self.session.now()
         live = await self.secrets.live(self.organization_id, endpoint_id, now)
         if not live:
             raise NotFound()
         await emit(self.session, WebhookEndpointSecretRevealed(**facts_of(endpoint)))
-        return WebhookSecretShown(secret=open_secret(live[0]))
+        return WebhookSecretShown(secret=readable(live[:1])[0])
 
     async def _locked(self, endpoint_id: UUID) -> WebhookEndpoint:
         endpoint = await EndpointRepository(self.session).lock(self.organization_id, endpoint_id)

@@ -22,7 +22,7 @@ from app.services.integrations.webhooks.health import HEALTHY, Verdict, after_fa
 from app.services.integrations.webhooks.outcomes import Message, Outcome, send
 from app.services.integrations.webhooks.patterns import wants
 from app.services.integrations.webhooks.schedule import asked_wait, next_wait
-from app.services.integrations.webhooks.signing import open_secret
+from app.services.integrations.webhooks.signing import readable
 from app.services.integrations.webhooks.telling import facts_of, held_count, tell_disabled, tell_failing
 
 SENDER = Principal(kind="system", name="webhooks")
@@ -131,7 +131,7 @@ async def _begin(
     await DeliveryRepository(session).change(organization_id, delivery.id, leased)
     message = Message(
         url=endpoint.url,
-        secrets=[open_secret(row) for row in live],
+        secrets=readable(live),
         message_id=delivery.event_id,
         body=event[0].encode(),
         trace_id=event[1],

@@ -7,9 +7,14 @@ import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
-from app.core.crypto import key_ring, seal, unseal
+import structlog
+
+from app.core.crypto import SealBroken, key_ring, seal, unseal
+from app.core.errors import Unavailable
 from app.core.ids import uuid7
 from app.models.integrations import WebhookSecret
+
+logger = structlog.get_logger(__name__)
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
@@ -29,6 +34,24 @@ def new_secret(organization_id: UUID, endpoint_id: UUID) -> tuple[WebhookSecret,
 def open_secret(row: WebhookSecret) -> str:
     """The secret as its owner got it. SealBroken when its key has left the ring."""
     return unseal(key_ring(), row.secret_sealed, context=_context(row.id)).decode()
+
+
+def readable(rows: Sequence[WebhookSecret]) -> list[str]:
+    """Those of an endpoint's live secrets that open. 503 `key_unavailable` when none does.
+
+    One whose key has left the ring signs no more; the newer one that took its place does.
+    """
+    opened = []
+    for row in rows:
+        try:
+            opened.append(open_secret(row))
+        except SealBroken:
+            logger.error(
+                "sealed_value_unreadable", column="webhook_secrets.secret_sealed", row_id=str(row.id)
+            )
+    if not opened:
+        raise Unavailable("key_unavailable", "The secret cannot be read any more; rotate it.")
+    return opened
 
 
 def signature(shown: Sequence[str], message_id: UUID, seconds: int, body: bytes) -> str:

@@ -18,7 +18,7 @@ from app.repositories.integrations.webhooks import AttemptRepository, EndpointRe
 from app.schemas.integrations.webhooks import WebhookTested
 from app.services.integrations.webhooks.outcomes import Message, Outcome, send
 from app.services.integrations.webhooks.pinging import PING, ping_body
-from app.services.integrations.webhooks.signing import open_secret
+from app.services.integrations.webhooks.signing import readable
 from app.services.realtime.catalogue import catalogue
 
 
@@ -36,7 +36,10 @@ class WebhookTestService:
         self.organization_id: UUID = principal.organization_id
 
     async def test(self, endpoint_id: UUID, event_type: str) -> WebhookTested:
-        """Send a sample of this type now. 404; 422 `unknown_event_type`; 429 per organisation."""
+        """Send a sample of this type now.
+
+        404; 422 `unknown_event_type`; 429 per organisation; 503 `key_unavailable`.
+        """
         sample = None if event_type == PING else sample_of(event_type)
         await enforce(self.request, "webhook_test", key=str(self.organization_id))
         # Neither the request's transaction nor another one is open while the endpoint is asked.
@@ -53,7 +56,7 @@ class WebhookTestService:
             )
             message = Message(
                 url=endpoint.url,
-                secrets=[open_secret(row) for row in live],
+                secrets=readable(live),
                 message_id=message_id,
                 body=body,
             )
