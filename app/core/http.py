@@ -121,7 +121,7 @@ class RequestLayer:
 
     def _headers(self, scope: Scope, present: dict[bytes, bytes], parent: bytes) -> list[tuple[bytes, bytes]]:
         added = [
-            *self.always,
+            *(item for item in self.always if item[0] not in present),
             (b"x-request-id", scope["luneo.request_id"].encode()),
             (b"traceparent", parent),
         ]
