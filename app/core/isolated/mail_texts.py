@@ -6,10 +6,11 @@ What people wrote is rendered by `render` in the child process, which bounds its
 import resource
 import signal
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -123,8 +124,7 @@ def render_parts(
     mail = {"subject": subject}
     for part, layout in layouts.items():
         content = _filled(part, parts[part], variables)
-        framed = _environment(part).from_string(layout)
-        mail[part] = framed.render(frame, subject=subject, content=content)
+        mail[part] = _compiled(part, layout).render(frame, subject=subject, content=content)
     if sum(len(part.encode()) for part in mail.values()) > LARGEST:
         raise Refused("html", None, "too_large", f"the mail is larger than {LARGEST} bytes")
     return mail
@@ -134,12 +134,18 @@ def _environment(part: str) -> Environment:
     return _HTML if part == "html" else _PLAIN
 
 
+@lru_cache(maxsize=512)
+def _compiled(part: str, source: str) -> Template:
+    """The part, ready to be filled in; the files of the repository are compiled once per process."""
+    return _environment(part).from_string(source)
+
+
 def _filled(part: str, source: str, variables: Mapping[str, str]) -> str:
     """A part with its variables, given up as soon as it is too large."""
     pieces: list[str] = []
     size = 0
     try:
-        for piece in _environment(part).from_string(source).generate(variables):
+        for piece in _compiled(part, source).generate(variables):
             size += len(piece)
             if size > LARGEST:
                 raise Refused(part, None, "too_large", f"it is larger than {LARGEST} bytes")
