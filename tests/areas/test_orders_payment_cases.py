@@ -403,12 +403,14 @@ async def test_dispute_when_it_is_a_question_only(shop: Shop) -> None:
     assert await shop.told("order.disputed") == 1
 
 
-TRANSFER = {"type": "display_bank_transfer_instructions", "display_bank_transfer_instructions": {}}
-
-
-@pytest.mark.parametrize("is_paid", [True, False])
-async def test_payment_when_the_buyer_transfers_it_later(shop: Shop, is_paid: bool) -> None:
-    """The page is complete, the money comes days later by a transfer that only the buyer can make.
+@pytest.mark.parametrize(
+    ("next_step", "is_paid"),
+    [("display_bank_transfer_instructions", True), ("verify_with_microdeposits", False)],
+)
+async def test_payment_when_the_buyer_has_to_do_something_later(
+    shop: Shop, next_step: str, is_paid: bool
+) -> None:
+    """The page is complete, the money comes days later: by a transfer, or once an account is confirmed.
 
     The sandbox plays debits alone, so its debit is dressed as a transfer while nobody has paid it.
     """
@@ -418,7 +420,7 @@ async def test_payment_when_the_buyer_transfers_it_later(shop: Shop, is_paid: bo
 
     def dress(state: State) -> None:
         intent = state.objects[session["payment_intent"]]
-        intent.update(status="requires_action", next_action=TRANSFER)
+        intent.update(status="requires_action", next_action={"type": next_step, next_step: {}})
         state.emit("payment_intent.requires_action", intent)
 
     def undress(state: State) -> None:

@@ -19,11 +19,12 @@ from app.models.orders import Order, OrderSettings
 from app.models.products import Product
 from app.models.realtime import EventLog
 from app.models.stripe_webhooks import StripeEvent
+from app.services.billing.usage import count
 from app.services.orders.link_orders import link_order_id
 from app.services.orders.verifying import report_money
 from app.services.products.stock import report_drift
 from app.services.stripe_webhooks.processing import process_event
-from tests.factories.orders import place_order
+from tests.factories.orders import order_body, place_order
 from tests.factories.products import make_product
 from tests.support.personas import Persona
 from tests.support.stripe_events import event_of
@@ -479,15 +480,18 @@ async def test_session_when_nobody_pays(shop: LinkShop) -> None:
     assert await shop.orders() == []
 
 
-async def test_numbers_when_links_and_baskets_take_turns(shop: LinkShop) -> None:
-    """One gapless series; quota is counted, and never refuses what is paid."""
+async def test_link_when_the_plans_quota_is_used_up(shop: LinkShop) -> None:
+    """What is paid is counted and never refused; numbers come from the one series."""
     bag = await make_product(shop.db, owner=shop.alice, stock=9)
     await place_order(shop.client, shop.alice, bag)
+    await count(shop.db, shop.alice.organization_id, "orders", 19, "before")
+    await shop.db.commit()
     await shop.buy(await shop.link((await shop.price(bag), 1)))
     await shop.settle()
-    await place_order(shop.client, shop.alice, bag)
     numbers = sorted(order["order_number"][-6:] for order in await shop.orders())
-    assert numbers == ["000001", "000002", "000003"]
+    assert numbers == ["000001", "000002"]
+    refused = await shop.client.post("/api/orders", headers=shop.alice.headers, json=order_body((bag, 1)))
+    assert (refused.status_code, refused.json()["used"]) == (402, 21)
 
 
 @pytest.mark.commits

@@ -97,9 +97,9 @@ class PaymentApplier:
                 events = await self._arrived(order, intent)
             case "processing":
                 events = self._under_way(order)
-            case "requires_action" if _is_voucher(intent):
-                events = self._under_way(order) if is_agreed else None
-            case "requires_action":
+            case "requires_action" if is_agreed:
+                events = self._under_way(order)
+            case "requires_action" if not _is_voucher(intent):
                 events = await self._asked(order, intent)
             case "requires_payment_method" if intent.get("last_payment_error"):
                 events = await self._refused(order, intent)
@@ -277,6 +277,8 @@ class PaymentApplier:
         if not self._move(order, "pending"):
             return None
         order.reservation_expires_at = None
+        if order.payment_failure_code == AUTHENTICATION_REQUIRED:
+            order.payment_failure_code = None
         return [OrderUpdated]
 
     async def _asked(self, order: Order, intent: dict[str, Any]) -> Events:
