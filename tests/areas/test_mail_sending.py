@@ -17,6 +17,7 @@ from app.core.events import emit
 from app.jobs.notifications import sweep_mails, wipe_mails
 from app.models.notifications import EmailSuppression, NotificationDelivery
 from app.models.realtime import EventLog
+from app.models.team import Organization
 from app.services.auth.events import EmailConfirmed
 from app.services.notifications.senders import SenderBoard, configured, senders_of
 from app.services.notifications.sending import send
@@ -236,6 +237,31 @@ async def test_limit_when_mails_of_one_recipient_are_sent_at_once(
     emails = [await make_email(db) for _ in range(8)]
     await asyncio.gather(*(send(database, [brevo.sender], email_id) for email_id in emails))
     assert len(brevo.mails) == 3
+
+
+@pytest.mark.parametrize("name", ["Maison Zoé", 'Chez "Zoé" \\ Fils, <b>', "a\r\nBcc: x@y.example"])
+async def test_sender_when_a_mail_goes_to_a_buyer(
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    brevo: PlayedBrevo,
+    smtp_sink: Sink,
+    name: str,
+) -> None:
+    (await db.get_one(Organization, alice.organization_id)).name = name
+    await db.commit()
+    senders: list[MailSender] = [brevo.sender, SmtpSender(smtp_sink.url)]
+    for sender in senders:
+        for category in ("order_customer", "team"):
+            email_id = await make_email(db, category=category, organization_id=alice.organization_id)
+            await send(database, [sender], email_id, board=SenderBoard())
+    shown = name.replace("\r\n", "  ")
+    ours = {"email": "no-reply@luneo.test", "name": "Luneo"}
+    assert [mail["sender"] for mail in brevo.mails] == [{**ours, "name": shown}, ours]
+    found = [mail["From"].addresses[0] for mail in smtp_sink.mails]
+    assert {address.addr_spec for address in found} == {ours["email"]}
+    assert [" ".join(address.display_name.split()) for address in found] == [" ".join(shown.split()), "Luneo"]
+    assert all(mail["Bcc"] is None for mail in smtp_sink.mails)
 
 
 @pytest.mark.parametrize(

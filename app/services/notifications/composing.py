@@ -1,5 +1,7 @@
 """Owns what a queued mail says when its turn has come: the texts, the links made now, the headers."""
 
+from dataclasses import dataclass
+from email.utils import parseaddr
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ from app.core.config import get_settings
 from app.core.crypto import EMAIL_TOKEN_PREFIX, derive_code, derive_token, key_ring, sign_facts
 from app.core.database import SystemSession
 from app.models.notifications import Email
+from app.repositories.notifications import ReaderRepository
 from app.services.notifications.categories import is_switchable
 from app.services.notifications.mailing import address_of, contents_of
 from app.services.notifications.templates import RenderedMail, TemplateError, render
@@ -19,18 +22,40 @@ from app.services.notifications.unsubscribing import unsubscribe_url
 logger = structlog.get_logger(__name__)
 
 
-async def texts_of(session: SystemSession, email: Email) -> Texts | None:
-    """The texts that somebody wrote for this mail; None where the files count."""
-    return await written(session, email.organization_id, email.template_key, email.locale)
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What the database says of how a mail is worded. `texts` is None where the files count."""
+
+    texts: Texts | None
+    from_address: str
 
 
-async def compose(email: Email, texts: Texts | None) -> tuple[int, OutgoingMail]:
+async def wording_of(session: SystemSession, email: Email) -> Wording:
+    """Which texts the mail has, and in whose name it comes: to buyers in that of the shop."""
+    texts = await written(session, email.organization_id, email.template_key, email.locale)
+    shop = ""
+    if email.category == "order_customer" and email.organization_id is not None:
+        shop, _ = await ReaderRepository(session).names(email.organization_id, [])
+    return Wording(texts, _from_address(shop))
+
+
+def _from_address(name: str) -> str:
+    """The service's own address, under this name if there is one."""
+    ours = get_settings().mail_from
+    line = "".join(character if character.isprintable() else " " for character in name).strip()
+    if not line:
+        return ours
+    quoted = line.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{parseaddr(ours)[1]}>'
+
+
+async def compose(email: Email, wording: Wording) -> tuple[int, OutgoingMail]:
     """The version of the texts, and the mail; TemplateError. Never in a transaction."""
-    version, mail = await _rendered(email, texts)
+    version, mail = await _rendered(email, wording.texts)
     return version, OutgoingMail(
         message_id=email.message_id,
         to_address=address_of(email),
-        from_address=get_settings().mail_from,
+        from_address=wording.from_address,
         subject=mail.subject,
         text=mail.text,
         html=mail.html,

@@ -17,7 +17,7 @@ from app.core.limits.rules import parse_limit
 from app.core.metrics import MAIL
 from app.models.notifications import Email
 from app.repositories.notifications import EmailRepository, SuppressionRepository
-from app.services.notifications.composing import compose, texts_of
+from app.services.notifications.composing import compose, wording_of
 from app.services.notifications.events import EmailFailed, EmailSent, MailCredentialsRejected
 from app.services.notifications.inbox.history import delivery_finished
 from app.services.notifications.mailing import address_hashes, address_of, is_still_wanted
@@ -57,9 +57,9 @@ async def send(
         # Whose turn it is stands in the row before the mail is handed over: should this process die, nobody
         # else may try.
         await emails.lease(email, clock.now(), LEASE_SECONDS, candidates[0].name)
-        texts = await texts_of(session, email)
+        wording = await wording_of(session, email)
     try:
-        version, mail = await compose(email, texts)
+        version, mail = await compose(email, wording)
     except TemplateError as error:
         logger.error("mail_not_rendered", email_id=str(email.id), template=email.template_key, why=str(error))
         await _give_up(database, email, None, "refused")
