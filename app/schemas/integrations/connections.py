@@ -127,7 +127,10 @@ class IntegrationPage(Page[IntegrationRead]):
 class AuthorizationRead(Output):
     """Where the browser goes so that a person approves."""
 
-    authorize_url: str
+    authorize_url: str | None = Field(
+        description="Open it in the browser. Null in a repeated answer.",
+        examples=["https://slack.com/oauth/v2/authorize?client_id=…"],
+    )
     state_expires_at: Timestamp
 
 
