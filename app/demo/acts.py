@@ -82,7 +82,8 @@ class Stage:
 
     async def place(self, order: PlannedOrder, *, is_draft: bool) -> KnownOrder:
         """Place an order, or keep it as a draft."""
-        made = await PlacingService(self.session, self.principal).create(self._body(order, is_draft=is_draft))
+        body = OrderCreate.model_validate(order_body(order, self.products, is_draft=is_draft))
+        made = await PlacingService(self.session, self.principal).create(body)
         return KnownOrder(made.id, made.total_amount, made.order_items[0].id)
 
     async def act(self, step: Step, known: KnownOrder) -> None:
@@ -123,25 +124,25 @@ class Stage:
         carrier = {"standard": "Colissimo", "express": "Chronopost"}.get(order.shipping_code, "DHL Express")
         return OrderShip(carrier=carrier, tracking_number=f"MA{order.number:011d}", **more)
 
-    def _body(self, order: PlannedOrder, *, is_draft: bool) -> OrderCreate:
-        who = order.buyer
-        return OrderCreate.model_validate(
+
+def order_body(order: PlannedOrder, products: Mapping[str, UUID], *, is_draft: bool) -> dict[str, Any]:
+    """What somebody sends who places an order of the plan."""
+    who = order.buyer
+    return {
+        "items": [
             {
-                "items": [
-                    {
-                        "product_id": self.products[line.sku],
-                        "quantity": line.quantity,
-                        "customization": line.customization,
-                    }
-                    for line in order.lines
-                ],
-                "customer": {"email": who.email, "name": who.name, "phone": who.phone},
-                "shipping_address": who.address,
-                "shipping_code": order.shipping_code,
-                "discount_code": order.discount_code,
-                "payment_method": "manual",
-                "status": "draft" if is_draft else "pending",
-                "notes": order.notes,
-                "metadata": {KEY: order.number},
+                "product_id": products[line.sku],
+                "quantity": line.quantity,
+                "customization": line.customization,
             }
-        )
+            for line in order.lines
+        ],
+        "customer": {"email": who.email, "name": who.name, "phone": who.phone},
+        "shipping_address": who.address,
+        "shipping_code": order.shipping_code,
+        "discount_code": order.discount_code,
+        "payment_method": "manual",
+        "status": "draft" if is_draft else "pending",
+        "notes": order.notes,
+        "metadata": {KEY: order.number},
+    }

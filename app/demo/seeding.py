@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from app.demo.acts import ACTORS, KnownOrder, Stage, is_done
 from app.demo.catalogue import DemoProduct, catalogue
 from app.demo.founding import ORGANIZATION_ID, DemoRefused, found_house, person_id
 from app.demo.options import OPTION_SETS
+from app.demo.paying import Cashier
 from app.demo.plan import DAYS, LOW, PlannedOrder, Step, first_stock, plan_orders, steps
 from app.repositories import demo as rows
 from app.schemas.products import ProductCreate
@@ -25,6 +26,9 @@ from app.services.products.catalogue import ProductService
 
 PRODUCTS = 60
 ORDERS = 500
+UNCOUNTED = frozenset({"untracked", "backorder"})
+"""Shelves from which more can always be taken."""
+
 TELL_EVERY = 250
 """After so many acts progress is told."""
 
@@ -88,6 +92,7 @@ class _Run:
             await self._play(present)
             await self._complete()
             self.progress(f"Demo data: {self.made_products} products and {self.made_orders} orders were made")
+        await self._pay()
         return DemoSummary(
             email=house.TEAM[0].email,
             password=house.PASSWORD,
@@ -97,6 +102,21 @@ class _Run:
             orders=self.made_orders,
             acts=self.acts,
         )
+
+    async def _pay(self) -> None:
+        """Let the sandbox of Stripe have something to show: orders of pieces that nobody counts."""
+        async with self.database.owner(_principal(Role.owner), autocommit=True) as session:
+            products = await rows.made_products(session)
+        uncounted = {product.sku for product in self.products if product.shelf in UNCOUNTED} & set(products)
+        likely = [
+            replace(order, lines=(line,))
+            for order in self.orders
+            for line in order.lines
+            if line.sku in uncounted
+        ]
+        paid = await Cashier(self.database, _principal(Role.owner)).pay(likely, products)
+        if paid:
+            self.progress(f"Demo data: {paid} orders were paid in the sandbox of Stripe")
 
     async def _founded_at(self) -> datetime | None:
         async with self.database.owner(_principal(Role.owner), autocommit=True) as session:

@@ -14,6 +14,7 @@ from sqlalchemy import Integer, TextClause, cast, func, select, text
 
 from app.core.database import ScopedSession
 from app.models.base import Base
+from app.models.billing import BillingCheckout
 from app.models.orders import DiscountRedemption, Order, OrderItem, OrderPayment, OrderStatusHistory
 from app.models.products import Product, StockMovement, StockReservation
 from app.models.team import Organization
@@ -23,6 +24,9 @@ LOCK = 0x4C756E656F44656D
 
 KEY = "demo_order"
 """The member of an order's metadata that says which demo order it is."""
+
+PAID_KEY = "demo_payment"
+"""The member that says which of the orders it is that were paid through the sandbox."""
 
 MOMENTS = (
     "created_at",
@@ -96,6 +100,17 @@ async def made_orders(session: ScopedSession) -> dict[int, MadeOrder]:
     number = cast(Order.metadata_[KEY].astext, Integer)
     statement = select(number, Order, first, fulfilled, hold_changes).where(Order.metadata_.has_key(KEY))
     return {row[0]: MadeOrder(*row[1:]) for row in (await session.execute(statement)).all()}
+
+
+async def has_bought_plan(session: ScopedSession) -> bool:
+    """Whether the session's organisation ever opened a page on which a plan is bought."""
+    return await session.scalar(select(BillingCheckout.id).limit(1)) is not None
+
+
+async def orders_for_checkout(session: ScopedSession) -> int:
+    """How many demo orders were placed to be paid through the sandbox."""
+    statement = select(func.count()).select_from(Order).where(Order.metadata_.has_key(PAID_KEY))
+    return await session.scalar(statement) or 0
 
 
 async def allow_dating(session: ScopedSession) -> None:

@@ -11,6 +11,9 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from sqlalchemy import text
 
+from app.clients.stripe import StripeClient, sandbox_client, use_client
+from app.clients.stripe.sandbox.sandbox import Sandbox
+from app.clients.stripe.sandbox.store import MemoryStore
 from app.core import clock
 from app.core.config import use_settings
 from app.core.database import Database, create_engine
@@ -19,6 +22,7 @@ from app.core.limits import Limiter
 from app.demo import DemoRefused, DemoSummary, seed, seeding
 from app.demo.catalogue import catalogue
 from app.demo.house import TEAM
+from app.demo.paying import PAID_ORDERS
 from app.demo.plan import plan_orders, steps
 from app.models.base import Base
 from app.repositories.demo import allow_dating, date_order, date_products
@@ -55,8 +59,17 @@ class Demo:
         return {name: (await self.rows(digest.format(name)))[0][0] for name in Base.metadata.tables}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def stripe() -> Iterator[StripeClient]:
+    """A sandbox of Stripe in memory, in which the demo brand pays and is paid."""
+    client = sandbox_client(Sandbox(MemoryStore(), "http://api.luneo.test/sandbox/stripe"))
+    before = use_client(client)
+    yield client
+    use_client(before)
+
+
 @pytest.fixture(scope="module")
-async def demo(cluster: Cluster, worker_name: str) -> AsyncIterator[Demo]:
+async def demo(cluster: Cluster, worker_name: str, stripe: StripeClient) -> AsyncIterator[Demo]:
     """A hundred orders of two dozen products, made once for the tests that only look."""
     name = f"luneo_{worker_name}_demo"
     made = Demo(Database(create_engine(await cluster.clone(name), pool_size=4)))
@@ -79,7 +92,30 @@ async def test_run_when_the_database_is_empty(demo: Demo) -> None:
     assert (summary.people, summary.products, summary.orders) == (len(TEAM), PRODUCTS, ORDERS)
     assert summary.acts > 3 * ORDERS
     assert demo.told[0] == "Demo data: Maison Aurore and its team"
-    assert demo.told[-1] == f"Demo data: {PRODUCTS} products and {ORDERS} orders were made"
+    assert demo.told[-2:] == [
+        f"Demo data: {PRODUCTS} products and {ORDERS} orders were made",
+        f"Demo data: {PAID_ORDERS} orders were paid in the sandbox of Stripe",
+    ]
+
+
+async def test_sandbox_when_the_brand_has_paid_and_was_paid(demo: Demo, stripe: StripeClient) -> None:
+    paid = await demo.rows(
+        "SELECT o.status, o.payment_status, p.stripe_payment_intent_id LIKE 'pi_sbx%' AS is_played,"
+        " o.total_amount = o.amount_paid AS is_whole"
+        " FROM orders o JOIN order_payments p ON p.order_id = o.id WHERE o.metadata ? 'demo_payment'"
+    )
+    assert [tuple(row) for row in paid] == PAID_ORDERS * [("confirmed", "paid", True, True)]
+    found = await demo.rows(
+        "SELECT s.plan_code, s.status, i.status, i.amount, m.last4 FROM subscriptions s"
+        " JOIN invoices i ON i.stripe_invoice_id = s.latest_stripe_invoice_id"
+        " JOIN payment_methods m ON m.organization_id = s.organization_id AND m.is_default"
+    )
+    assert [tuple(row) for row in found] == [("premium", "active", "paid", 4700, "4242")]
+    sessions = (await stripe.call("checkout.sessions.list"))["data"]
+    assert {session["status"] for session in sessions} == {"complete"}
+    assert len(sessions) == 1 + PAID_ORDERS
+    books = await demo.rows("SELECT account, sum(amount) FROM revenue_tracking GROUP BY 1 ORDER BY 1")
+    assert tuple(books[-1]) == ("platform", 4700)
 
 
 async def test_orders_when_made_are_in_every_state(demo: Demo) -> None:
@@ -89,7 +125,7 @@ async def test_orders_when_made_are_in_every_state(demo: Demo) -> None:
     assert [tuple(row) for row in found] == [
         ("cancelled", "unpaid", None, 8),
         ("confirmed", "paid", "manual", 2),
-        ("confirmed", "paid", None, 12),
+        ("confirmed", "paid", None, 12 + PAID_ORDERS),
         ("delivered", "paid", None, 38),
         ("draft", "unpaid", None, 4),
         ("pending", "unpaid", None, 8),
@@ -105,7 +141,7 @@ async def test_orders_when_made_are_in_every_state(demo: Demo) -> None:
 
 async def test_numbers_when_made_have_no_gap_and_follow_time(demo: Demo) -> None:
     found = await demo.rows("SELECT order_number FROM orders WHERE placed_at IS NOT NULL ORDER BY placed_at")
-    assert [int(row.order_number[-6:]) for row in found] == list(range(1, ORDERS - 3))
+    assert [int(row.order_number[-6:]) for row in found] == list(range(1, ORDERS - 3 + PAID_ORDERS))
 
 
 async def test_amounts_when_made_are_those_of_the_pricing(demo: Demo) -> None:
@@ -116,7 +152,7 @@ async def test_amounts_when_made_are_those_of_the_pricing(demo: Demo) -> None:
         "     = (SELECT sum(i.total_amount) FROM order_items i WHERE i.order_id = o.id)"
         " AND amount_paid = coalesce((SELECT sum(amount) FROM order_payments p WHERE p.order_id = o.id), 0)"
     )
-    assert len(found) == ORDERS
+    assert len(found) == ORDERS + PAID_ORDERS
     assert (await demo.rows("SELECT count(*) FROM orders WHERE discount_amount > 0"))[0][0] > 0
     assert (await demo.rows("SELECT count(*) FROM order_items WHERE is_personalised"))[0][0] > ORDERS / 4
 
@@ -211,7 +247,8 @@ async def test_run_when_others_were_interrupted_goes_on(
     summary = await seed(database, progress=silently, products=12, orders=50)
     assert summary.acts == len(steps(whole)) - lost
     found = await made.rows(
-        "SELECT (metadata->>'demo_order')::int, status FROM orders ORDER BY (metadata->>'demo_order')::int"
+        "SELECT (metadata->>'demo_order')::int, status FROM orders WHERE metadata ? 'demo_order'"
+        " ORDER BY (metadata->>'demo_order')::int"
     )
     ends = {
         "keep": "draft",
