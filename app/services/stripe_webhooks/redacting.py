@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -50,28 +51,39 @@ def _of_candidate(found: re.Match[str]) -> str:
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
     """Where card numbers begin and end among groups of digits; none overlaps another."""
-    groups = list(GROUP.finditer(text))
+    spans = [found.span() for found in GROUP.finditer(text)]
+    sums = _Sums("".join(text[first:last] for first, last in spans))
+    ends = [*accumulate((last - first for first, last in spans), initial=0)]
     position = 0
-    while position < len(groups):
-        digits = ""
+    while position < len(spans):
         following = position
-        for last in range(position, len(groups)):
-            digits += groups[last].group()
-            if len(digits) > LONGEST:
+        for last in range(position + 1, len(ends)):
+            if ends[last] - ends[position] > LONGEST:
                 break
-            if _is_card(digits):
-                following = last + 1
+            if sums.are_of_card(ends[position], ends[last]):
+                following = last
         if following > position:
-            yield groups[position].start(), groups[following - 1].end()
+            yield spans[position][0], spans[following - 1][1]
         position = max(following, position + 1)
 
 
+class _Sums:
+    """Luhn's sum of any run of digits, by one subtraction: texts may have very many runs."""
+
+    def __init__(self, digits: str) -> None:
+        # Every second digit is doubled, counted from the last one, which is at an even or an odd place.
+        self.sums: tuple[list[int], list[int]] = ([0], [0])
+        for place, character in enumerate(digits):
+            digit = int(character)
+            doubled = digit * 2 - 9 if digit > 4 else digit * 2
+            for parity, sums in enumerate(self.sums):
+                sums.append(sums[-1] + (digit if place % 2 == parity else doubled))
+
+    def are_of_card(self, first: int, end: int) -> bool:
+        """Whether these digits are as many as a card number has, and pass Luhn's check."""
+        sums = self.sums[(end - 1) % 2]
+        return SHORTEST <= end - first <= LONGEST and (sums[end] - sums[first]) % 10 == 0
+
+
 def _is_card(digits: str) -> bool:
-    """Whether digits are as many as a card number has, and pass Luhn's check."""
-    if not SHORTEST <= len(digits) <= LONGEST:
-        return False
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        doubled = int(digit) * 2 if place % 2 else int(digit)
-        total += doubled - 9 if doubled > 9 else doubled
-    return total % 10 == 0
+    return SHORTEST <= len(digits) <= LONGEST and _Sums(digits).are_of_card(0, len(digits))
