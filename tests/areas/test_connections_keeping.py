@@ -7,6 +7,7 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import func, select
 
+from app.clients.connections.registry import OAUTH
 from app.clients.connections.sandbox.secrets import ACCESS, read
 from app.core import clock
 from app.core.database import Database, SystemSession
@@ -232,11 +233,43 @@ async def test_grant_when_it_cannot_be_given_back_at_once(
     answer = await complete(client, alice, await approved(client, alice, behaves="revoke_down"))
     assert answer.json()["reason"] == "scopes_missing"
     (waiting,) = (await db.scalars(select(IntegrationRevocation))).all()
-    assert (waiting.service, waiting.attempts) == ("slack", 0)
-    await db.commit()
-    await revoke_due_grants(database)
+    assert (waiting.service, waiting.attempts) == ("slack", 1)
+    with clock.travel(timedelta(minutes=2)):
+        await revoke_due_grants(database)
     await db.refresh(waiting)
-    assert waiting.attempts == 1
+    assert waiting.attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("slack", "slack"), ("stripe", "stripe"), ("google_drive", "google_analytics")]
+)
+async def test_grant_when_another_organisation_lives_by_it(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    charlie: Persona,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    second: str,
+) -> None:
+    """Slack and Google end everything that an account granted at once, and Stripe knows only accounts."""
+    # The sandbox makes the ids of accounts from the service's name; at Google a person is one for all.
+    monkeypatch.setattr("app.clients.connections.sandbox.approving.account_id", lambda *_: "1234567")
+    hers, his = await connected(client, alice, first), await connected(client, charlie, second)
+    revoked: list[str] = []
+
+    async def note(_: object, kept: str) -> None:
+        revoked.append(kept)
+
+    for name in {first, second}:
+        monkeypatch.setattr(OAUTH[name], "revoke", note)
+    await client.delete(f"{BASE}/{hers['id']}", headers=alice.headers)
+    await handle_events(database)
+    assert (revoked, await count(db, IntegrationRevocation)) == ([], 0)
+    await client.delete(f"{BASE}/{his['id']}", headers=charlie.headers)
+    await handle_events(database)
+    assert (len(revoked), await count(db, IntegrationRevocation)) == (1, 0)
 
 
 async def test_connection_when_whoever_made_it_leaves(

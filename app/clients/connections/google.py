@@ -20,6 +20,7 @@ class GoogleService(OAuthService):
     """What Google's services have in common."""
 
     has_pkce = True
+    grantor = "google"
 
     def more_asked(self) -> dict[str, str]:
         """Google gives a refresh token only for offline access, and again only after asking again."""

@@ -31,6 +31,9 @@ class OAuthService:
     name: ClassVar[str]
     title: ClassVar[str]
     auth_mode: ClassVar[str] = "oauth2"
+    grantor: ClassVar[str | None] = None
+    """Who gives grants for several services at once, which all end together; None: the service alone."""
+
     known_addresses: ClassVar[Addresses | None] = None
     """None where they depend on the account."""
 

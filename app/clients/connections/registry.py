@@ -21,3 +21,11 @@ OAUTH: dict[str, type[OAuthService]] = {
 
 SERVICES: dict[str, AnyService] = {**OAUTH, WooCommerce.name: WooCommerce, Zapier.name: Zapier}
 """All of them, in the order in which they are shown."""
+
+
+def sharing_grants(name: str) -> tuple[str, ...]:
+    """The services whose grants end together with those of this one, itself included."""
+    grantor = OAUTH[name].grantor
+    return tuple(
+        other for other, kind in OAUTH.items() if other == name or (grantor and kind.grantor == grantor)
+    )

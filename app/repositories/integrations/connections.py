@@ -59,6 +59,15 @@ class IntegrationRepository(Repository[Integration]):
         found: Integration | None = (await self.session.execute(statement)).scalar_one_or_none()
         return found
 
+    async def is_alive_anywhere(self, services: Sequence[str], account_id: str) -> bool:
+        """Whether any organisation has a live connection to this account at one of these services."""
+        alive = select(Integration.id).where(
+            Integration.service.in_(services),
+            Integration.external_account_id == account_id,
+            Integration.status.in_(ALIVE),
+        )
+        return bool(await self.session.scalar(select(alive.exists())))
+
     async def change(
         self, organization_id: UUID, integration_id: UUID, values: Mapping[str, Any]
     ) -> Integration:

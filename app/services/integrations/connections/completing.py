@@ -2,7 +2,6 @@
 
 import time
 from typing import Annotated
-from uuid import uuid4
 
 import structlog
 from fastapi import Depends
@@ -13,11 +12,12 @@ from app.core.access import CurrentPrincipal
 from app.core.crypto import SealBroken
 from app.core.database import Database, DatabaseOf, Unscoped
 from app.core.errors import BadRequest, Conflict, Forbidden, Gone, Unavailable
+from app.core.ids import uuid7
 from app.models.integrations import OAuthState
 from app.repositories.integrations.authorizing import OAuthStateRepository
 from app.schemas.integrations.connections import IntegrationRead
 from app.services.integrations.connections.providers import callback_address, oauth_service
-from app.services.integrations.connections.revoking import keep_for_revocation
+from app.services.integrations.connections.revoking import keep_for_revocation, revoke
 from app.services.integrations.connections.sealed import CODE, VERIFIER, digest, opened
 from app.services.integrations.connections.starting import SOON
 from app.services.integrations.connections.writing import Proven, write_connection
@@ -109,17 +109,15 @@ class CompletionService:
             account_id=account.id, access=grant.access_token, refresh=grant.refresh_token
         )
         if kept is not None:
-            await self._give_back(service, kept)
+            await self._give_back(service.name, account.id, kept)
         raise _connection_failed("scopes_missing")
 
-    async def _give_back(self, service: OAuthService, kept: str) -> None:
+    async def _give_back(self, service: str, account_id: str, kept: str) -> None:
         """Revoke a grant at once; when that cannot be, the job that is due next tries again."""
-        try:
-            await service.revoke(kept)
-        except (ServiceDown, ServiceRefused):
-            async with self.database.transaction() as session:
-                shop = getattr(service, "shop", None)
-                await keep_for_revocation(session, uuid4(), service.name, kept, shop=shop)
+        async with self.database.transaction() as session:
+            # There is no connection that it belongs to.
+            revocation_id = await keep_for_revocation(session, uuid7(), service, kept, account_id=account_id)
+        await revoke(self.database, revocation_id)
 
 
 def _secrets_of(state: OAuthState) -> tuple[str, str | None]:

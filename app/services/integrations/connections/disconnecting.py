@@ -39,8 +39,8 @@ class DisconnectService:
             return
         kept = _kept(row)
         if kept is not None:
-            shop = row.external_account_id if row.service == "shopify" else None
-            await keep_for_revocation(self.session, row.id, row.service, kept, shop=shop)
+            account_id = row.external_account_id
+            await keep_for_revocation(self.session, row.id, row.service, kept, account_id=account_id)
         ended = {
             "status": "disconnected",
             "access_token_sealed": None,
