@@ -514,7 +514,6 @@ INDEXES = (
     "CREATE INDEX orders_search ON orders USING gin (search)",
     "CREATE INDEX orders_status ON orders (organization_id, status, created_at DESC, id DESC)",
     "CREATE INDEX order_items_product ON order_items (organization_id, product_id, order_id)",
-    "CREATE INDEX order_payments_order ON order_payments (organization_id, order_id, id)",
     "CREATE UNIQUE INDEX order_payments_one_applied ON order_payments (organization_id, order_id)"
     " WHERE status IN ('authorized', 'applied')",
     "CREATE INDEX refunds_order ON refunds (organization_id, order_id, created_at DESC, id DESC)",
