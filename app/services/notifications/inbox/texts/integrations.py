@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from app.core import clock
 from app.core.config import get_settings
 from app.core.database import SystemSession
 from app.core.permissions import Permission
@@ -153,6 +154,8 @@ async def connection_notices(session: SystemSession, fact: Fact) -> list[Notice]
             mail="as_category",
             template="integration_needs_reauth",
             facts={"fr": facts, "en": facts},
+            # A grant that is lost again and again is told of once a day.
+            key=f"integration:{fact.data['integration_id']}:{clock.now():%Y-%m-%d}",
             ids={"integration_id": fact.data["integration_id"]},
         )
     ]
