@@ -124,7 +124,9 @@ async def endpoint_notices(session: SystemSession, fact: Fact) -> list[Notice]:
 
 @notices_for(IntegrationNeedsReauth)
 async def connection_notices(session: SystemSession, fact: Fact) -> list[Notice]:
-    """To whoever may connect it again."""
+    """To whoever may connect it again; once a day where a grant is lost again and again."""
+    if fact.private.get("is_news") is False:
+        return []
     service = fact.data["service"].replace("_", " ").title()
     shop, _ = await ReaderRepository(session).names(fact.organization, [])
     facts = {
@@ -154,8 +156,6 @@ async def connection_notices(session: SystemSession, fact: Fact) -> list[Notice]
             mail="as_category",
             template="integration_needs_reauth",
             facts={"fr": facts, "en": facts},
-            # A grant that is lost again and again is told of once a day.
-            key=f"integration:{fact.data['integration_id']}:{clock.now():%Y-%m-%d}",
             ids={"integration_id": fact.data["integration_id"]},
         )
     ]
