@@ -114,7 +114,7 @@ RULES = (
             "app/repositories/copying.py": "COPY has no place in SQLAlchemy; it adds the guard's conditions.",
             "app/repositories/health.py": "It asks the server about itself, and no table of an owner.",
             "app/repositories/jobs.py": "The queue's tables are Procrastinate's and have no classes.",
-            "app/repositories/notifications/push.py": "A browser is claimed by whoever sits at it; all is bound.",
+            "app/repositories/notifications/push.py": "Whoever sits at a browser claims it; all is bound.",
             "app/repositories/orders/basket.py": "One statement, prepared once; the owner joins every table.",
             "app/repositories/orders/documents.py": "PostgreSQL writes the JSON; the owner is bound.",
             "app/repositories/orders/erasing.py": "Mails belong to nobody the guard knows; the owner is bound.",
