@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.clients.connections.sandbox import SandboxCaller
 from app.core import clock
@@ -17,10 +17,12 @@ from app.core.database import Database, SystemSession
 from app.core.errors import AppError
 from app.jobs.connections import refresh_due_tokens
 from app.models.integrations import Integration, IntegrationLog
+from app.models.notifications import Email, Notification
 from app.services.auth.resealing import reseal_accounts
-from app.services.integrations.connections.refreshing import renew, take_lease, usable_token
+from app.services.integrations.connections.refreshing import mark_lost, renew, take_lease, usable_token
 from tests.support.accounts import events
 from tests.support.connections import connected, row_of
+from tests.support.events import handle_events
 from tests.support.personas import Persona
 
 
@@ -362,3 +364,36 @@ async def test_lease_when_its_holder_is_cut_off(
         assert (await ask(database, alice, row)).startswith("sandbox_access_")
     kept = await row_of(db, row["id"])
     assert (kept.status, kept.token_version, kept.refresh_lease_by) == ("connected", 2, None)
+
+
+async def test_notice_when_a_grant_is_lost_twice_in_a_day(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    bob: Persona,
+) -> None:
+    async def lose() -> None:
+        row = await connected(client, alice, behaves="refresh_gone")
+        await set_due(db, row)
+        assert await ask(database, alice, row) == "reauthorization_required"
+        await handle_events(database)
+
+    async def revive(db: SystemSession, row: Integration) -> Integration:
+        row.status = "connected"
+        await db.commit()
+        return row
+
+    async def told(table: Any) -> int:
+        return int(await db.scalar(select(func.count()).select_from(table)) or 0)
+
+    await lose()
+    await lose()
+    # To those who may connect it again, and neither twice nor to others.
+    assert (await told(Notification), await told(Email)) == (1, 1)
+    assert bob.organization_id == alice.organization_id
+    with clock.travel(timedelta(hours=24, minutes=1)):
+        (row,) = (await db.execute(select(Integration))).scalars()
+        await mark_lost(database, await revive(db, row), "refresh_rejected")
+        await handle_events(database)
+    assert (await told(Notification), await told(Email)) == (2, 2)

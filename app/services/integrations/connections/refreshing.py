@@ -12,7 +12,7 @@ import structlog
 from app.clients.connections import Grant, ServiceDown, ServiceRefused
 from app.core.access import Principal
 from app.core.crypto import SealBroken
-from app.core.database import Database
+from app.core.database import Database, SystemSession
 from app.core.errors import AppError, Conflict, NotFound, Unavailable
 from app.core.events import emit
 from app.models.integrations import Integration
@@ -32,6 +32,11 @@ LEASE = timedelta(seconds=60)
 PATIENCE_SECONDS = 10.0
 PAUSE_SECONDS = 0.2
 FIRST_BACK_OFF, LONGEST_BACK_OFF = timedelta(minutes=1), timedelta(hours=1)
+TOLD_AT = "told_at"
+"""The member of `metadata` that says when people were told last that the grant is gone."""
+
+TOLD_EVERY = timedelta(hours=24)
+
 BATCH = 100
 JOB_SECONDS = 240.0
 """After so long the job leaves the rest to the next one, which begins every five minutes."""
@@ -146,7 +151,7 @@ async def mark_lost(database: Database, row: Integration, code: str) -> Integrat
     async with database.transaction(principal=ACTOR) as session:
         changed = await IntegrationRepository(session).change_version(row, _lost(code))
         if changed is not None:
-            await emit(session, IntegrationNeedsReauth.of(changed), organization_id=row.organization_id)
+            await _tell(session, changed)
         return changed
 
 
@@ -234,7 +239,7 @@ async def _end(
         await note(
             session, changed, "refresh", duration_ms=_since(started), http_status=http_status, error_code=code
         )
-        await emit(session, IntegrationNeedsReauth.of(changed), organization_id=leased.organization_id)
+        await _tell(session, changed)
     raise reauthorization_required()
 
 
@@ -269,6 +274,22 @@ async def _put_off(
                 http_status=http_status,
                 error_code=code,
             )
+
+
+async def _tell(session: SystemSession, row: Integration) -> None:
+    """Tell that a grant is gone; in private, whether that is news to people, who hear of it once a day."""
+    now = await session.now()
+    told_at = row.details.get(TOLD_AT)
+    is_news = told_at is None or datetime.fromisoformat(told_at) <= now - TOLD_EVERY
+    if is_news:
+        details = {**row.details, TOLD_AT: now.isoformat()}
+        row = await IntegrationRepository(session).change(row.organization_id, row.id, {"details": details})
+    await emit(
+        session,
+        IntegrationNeedsReauth.of(row),
+        organization_id=row.organization_id,
+        private={"is_news": is_news},
+    )
 
 
 def _lost(code: str) -> dict[str, object]:
