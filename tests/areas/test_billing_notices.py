@@ -10,8 +10,8 @@ from sqlalchemy import select, text
 from app.core import clock
 from app.core.database import Database, SystemSession
 from app.core.events import EventOutbox
-from app.models.billing import PaymentMethod, PlanPrice
-from app.models.stripe_webhooks import StripeEvent
+from app.models.billing import Invoice, PaymentMethod, PlanPrice
+from app.models.stripe_webhooks import StripeDifference, StripeEvent
 from app.services.billing.paying.catalog import check_catalog
 from tests.support.billing import Shop
 from tests.support.events import handle_events
@@ -223,3 +223,72 @@ async def test_price_when_its_product_is_archived(
     monkeypatch.setattr(shop.stripe.client, "sandbox", None)
     await check_catalog(database)
     assert (await premium(db)).drift == "product: for sale here, not for sale there"
+
+
+async def open_drifts(db: SystemSession) -> list[str]:
+    found = await db.scalars(
+        select(StripeDifference.stripe_id).where(
+            StripeDifference.kind == "catalog_drift", StripeDifference.status == "open"
+        )
+    )
+    return sorted(found)
+
+
+async def test_drift_when_a_price_and_the_portal_are_wrong_until_they_are_right(
+    shop: Shop, alice: Persona, database: Database, db: SystemSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = str((await premium(db)).stripe_price_id)
+    portal = (await shop.stripe.call("billing_portal.configurations.list"))["data"][0]["id"]
+    theirs = await shop.stripe.call("prices.retrieve", price)
+    switch = {
+        "default_allowed_updates": ["price"],
+        "products": [{"product": theirs["product"], "prices": [price]}],
+    }
+    updates = {"subscription_update": {"enabled": True, **switch}}
+    await shop.stripe.call("billing_portal.configurations.update", portal, features=updates)
+    refused = await shop.client.post(
+        "/api/billing/portal", json={"return_path": "/billing"}, headers=alice.headers
+    )
+    assert (refused.status_code, refused.json()["code"]) == (503, "portal_misconfigured")
+    assert await open_drifts(db) == [portal]
+    monkeypatch.setattr(shop.stripe.client, "sandbox", None)
+    await shop.stripe.call("prices.update", price, active=False)
+    await check_catalog(database)
+    await check_catalog(database)
+    assert await open_drifts(db) == sorted([portal, price])
+    assert await told(db, "stripe.difference_found") == 2
+    await shop.stripe.call("prices.update", price, active=True)
+    updates = {"subscription_update": {"enabled": False}}
+    await shop.stripe.call("billing_portal.configurations.update", portal, features=updates)
+    await check_catalog(database)
+    assert await open_drifts(db) == []
+
+
+async def test_invoice_when_a_card_refuses_it_and_another_pays(
+    shop: Shop, alice: Persona, db: SystemSession
+) -> None:
+    subscription = await shop.buy(alice)
+    stripe_id, customer = subscription.stripe_subscription_id, await customer_of(shop)
+
+    async def pay_with(card: str) -> None:
+        made = await shop.stripe.call("payment_methods.attach", card, customer=customer)
+        settings = {"default_payment_method": made["id"]}
+        await shop.stripe.call("customers.update", customer, invoice_settings=settings)
+        await shop.stripe.call("subscriptions.update", stripe_id, default_payment_method=made["id"])
+
+    async def reason() -> str | None:
+        row = (await db.scalars(select(Invoice).order_by(Invoice.created_at.desc()).limit(1))).one()
+        await db.refresh(row)
+        return row.last_payment_error
+
+    assert await reason() is None
+    await pay_with("pm_sbx_attach_only")
+    await shop.control("clock", advance="P32D")
+    await shop.settle()
+    assert await reason() == "generic_decline"
+    await pay_with("pm_card_mastercard")
+    invoice = (await shop.subscription(alice)).latest_stripe_invoice_id
+    assert invoice is not None
+    await shop.stripe.call("invoices.pay", invoice)
+    await shop.settle()
+    assert await reason() is None

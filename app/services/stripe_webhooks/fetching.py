@@ -72,7 +72,10 @@ _INTENT = partial(
     _retrieve, operation="payment_intents.retrieve", expand=("latest_charge.balance_transaction",)
 )
 _SUBSCRIPTION = partial(_retrieve, operation="subscriptions.retrieve")
-_INVOICE = partial(_retrieve, operation="invoices.retrieve", expand=("payments",))
+PAYMENTS = "payments.data.payment.payment_intent"
+"""What is expanded of an invoice: its payments, and of each why it failed."""
+
+_INVOICE = partial(_retrieve, operation="invoices.retrieve", expand=(PAYMENTS,))
 
 _GROUPS: tuple[tuple[str, str, Fetch], ...] = (
     (

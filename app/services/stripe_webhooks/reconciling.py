@@ -19,6 +19,7 @@ from app.services.stripe_webhooks.binding import organization_exists, owners_of
 from app.services.stripe_webhooks.comparing import (
     PAYMENT_STATES,
     Difference,
+    Kind,
     ended_subscription,
     hint_of,
     invoice_differences,
@@ -63,8 +64,7 @@ async def reconcile(database: Database) -> None:
         client = stripe_client()
     except StripeNotConfigured:
         return
-    async with database.system(autocommit=True) as session:
-        began = await EventRepository(session).moment()
+    began = await moment_of(database)
     await backfill(database, client)
     await _compare(database, client)
     async with database.transaction() as session:
@@ -125,6 +125,21 @@ async def note_difference(session: SystemSession, difference: Difference) -> UUI
             "Alert: Stripe and our rows disagree", kind=difference.kind, stripe_id=difference.stripe_id
         )
     return difference_id
+
+
+async def note_kind(
+    database: Database, kind: Kind, differences: Iterable[Difference], *, since: datetime, by: str
+) -> None:
+    """Note these differences of a kind; what was open of it and was not seen since that moment is closed."""
+    async with database.transaction() as session:
+        await _note(session, differences)
+        await DifferenceRepository(session).close_unseen((kind,), since, by=by)
+
+
+async def moment_of(database: Database) -> datetime:
+    """The database's time, by which differences are seen."""
+    async with database.system(autocommit=True) as session:
+        return await EventRepository(session).moment()
 
 
 async def repair_difference(database: Database, difference_id: UUID, by: str) -> None:

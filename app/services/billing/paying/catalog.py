@@ -10,7 +10,10 @@ from app.core.database import Database, SystemSession
 from app.core.events import emit
 from app.models.billing import PlanPrice
 from app.repositories.billing.plans import PriceRepository
+from app.services.billing.paying.portal_settings import switching, switching_portals
 from app.services.billing.subscriptions.events import StripeCatalogDrift
+from app.services.stripe_webhooks.comparing import Difference
+from app.services.stripe_webhooks.reconciling import moment_of, note_kind
 
 logger = structlog.get_logger(__name__)
 
@@ -18,9 +21,11 @@ logger = structlog.get_logger(__name__)
 async def check_catalog(database: Database) -> None:
     """Find each active price by its lookup key, compare, and bind it; a difference stops its sale.
 
-    Products and prices are made in the sandbox only. Errors of the client.
+    Products and prices are made in the sandbox only. What differs, and a portal in which plans can be
+    switched, stands in the list of differences until it is gone. Errors of the client.
     """
     client = stripe_client()
+    began = await moment_of(database)
     async with database.system(autocommit=True) as session:
         prices = await PriceRepository(session).active()
     if not prices:
@@ -32,12 +37,16 @@ async def check_catalog(database: Database) -> None:
         params = {"lookup_keys": keys[start : start + 10], "limit": 100, "expand": ["data.product"]}
         async for item in client.pages("prices.list", params=params):
             found[item["lookup_key"]] = item
+    wrong = [switching(identifier) for identifier in await switching_portals(client)]
     for price in prices:
         theirs = found.get(price.lookup_key)
         if client.sandbox is not None and (theirs is None or differences(price, theirs)):
             theirs = await _make(client, price)
         async with database.transaction() as session:
-            await note_comparison(session, price, theirs)
+            drift = await note_comparison(session, price, theirs)
+        if drift is not None:
+            wrong.append(_difference(price, theirs, drift))
+    await note_kind(database, "catalog_drift", wrong, since=began, by="check_stripe_catalog")
 
 
 async def ensure_catalog(database: Database) -> None:
@@ -83,8 +92,27 @@ async def _make(client: StripeClient, price: PlanPrice) -> dict[str, Any]:
     )
 
 
-async def note_comparison(session: SystemSession, price: PlanPrice, theirs: dict[str, Any] | None) -> None:
-    """Write down what Stripe says of a price (None: it has none); a new difference alerts the operators."""
+def _difference(price: PlanPrice, theirs: dict[str, Any] | None, drift: str) -> Difference:
+    """The difference that a person has to mend, at Stripe or in the price list."""
+    return Difference(
+        kind="catalog_drift",
+        stripe_id=price.lookup_key if theirs is None else theirs["id"],
+        organization_id=None,
+        expected={} if theirs is None else {name: theirs.get(name) for name in ("unit_amount", "currency")},
+        actual={"unit_amount": price.unit_amount, "currency": price.currency.lower()},
+        explanation=f"The price {price.lookup_key} is not sold: {drift}.",
+        repair=None,
+        local_ref=str(price.id),
+    )
+
+
+async def note_comparison(
+    session: SystemSession, price: PlanPrice, theirs: dict[str, Any] | None
+) -> str | None:
+    """Write down what Stripe says of a price (None: it has none), and answer what differs, if anything does.
+
+    A new difference alerts the operators.
+    """
     drift = "missing at Stripe" if theirs is None else differences(price, theirs) or None
     is_new = drift is not None and drift != price.drift
     await PriceRepository(session).note_check(
@@ -105,3 +133,4 @@ async def note_comparison(session: SystemSession, price: PlanPrice, theirs: dict
                 error=f"{price.lookup_key}: {drift}",
             ),
         )
+    return drift

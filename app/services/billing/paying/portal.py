@@ -13,9 +13,11 @@ from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.schemas.billing.subscription import HostedPage, PortalCreate
 from app.services.billing.paying.desk import no_subscription, organization_of, return_urls
+from app.services.billing.paying.portal_settings import switching, switching_portals
 from app.services.billing.subscriptions.customers import customer_params
 from app.services.stripe_webhooks.commands import IN_REQUEST, StripeCommandRow, queue_command
 from app.services.stripe_webhooks.executing import in_three_steps
+from app.services.stripe_webhooks.reconciling import note_difference
 from app.services.stripe_webhooks.refusals import answer_to, require_stripe
 
 
@@ -33,15 +35,13 @@ class PortalService:
         url = return_urls(return_path=body.return_path)["return_path"]
         await self.session.rollback()
         try:
-            async for configuration in client.pages(
-                "billing_portal.configurations.list", params={"is_default": True, "active": True}
-            ):
-                if ((configuration.get("features") or {}).get("subscription_update") or {}).get("enabled"):
-                    raise Unavailable(
-                        "portal_misconfigured", "The payment pages are set up wrongly; we are told."
-                    )
+            wrong = await switching_portals(client)
         except StripeError as error:
             raise answer_to(error) from None
+        if wrong:
+            async with self.database.transaction() as system:
+                await note_difference(system, switching(wrong[0]))
+            raise Unavailable("portal_misconfigured", "The payment pages are set up wrongly; we are told.")
 
         async def prepare(session: OwnerSession, command_id: UUID) -> StripeCommandRow:
             return await self._prepare(body, url, session, command_id)

@@ -16,6 +16,7 @@ from app.services.billing.subscriptions.fetching import id_of, moment
 from app.services.billing.subscriptions.invoices import apply_invoice, intent_of, lines_of
 from app.services.billing.subscriptions.money_back import INVOICE, Paid, record_refunds
 from app.services.stripe_webhooks.effects import EventUnresolved, StripeEventRow
+from app.services.stripe_webhooks.fetching import PAYMENTS
 
 REFUNDS = "_refunds"
 
@@ -25,7 +26,7 @@ STATES = {"issued": "paid", "void": "void"}
 
 async def context_of_note(client: StripeClient, fetched: dict[str, Any]) -> dict[str, Any]:
     """The invoice that it is about, with its payments, and the refunds that it names."""
-    expand = {"expand": ["payments"]}
+    expand = {"expand": [PAYMENTS]}
     invoice = await client.call("invoices.retrieve", str(id_of(fetched["invoice"])), params=expand)
     named = [id_of(item["refund"]) for item in fetched.get("refunds") or []]
     refunds = [await client.call("refunds.retrieve", str(refund)) for refund in named]

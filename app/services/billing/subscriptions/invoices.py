@@ -23,7 +23,7 @@ MAX_TEXT = 500
 async def apply_invoice(
     session: SystemSession, organization_id: UUID, fetched: dict[str, Any], fetched_at: datetime
 ) -> str | None:
-    """Let the mirror be what was fetched (with `payments`); a paid one is in the ledger once.
+    """Let the mirror be what was fetched (with `PAYMENTS` expanded); a paid one is in the ledger once.
 
     `superseded` where the mirror is newer.
     """
@@ -83,6 +83,16 @@ def intent_of(fetched: dict[str, Any]) -> str | None:
     return None
 
 
+def _reason(fetched: dict[str, Any]) -> str | None:
+    """The code for why it could not be finalised, or why its last payment failed; None once it is paid."""
+    failures = [fetched.get("last_finalization_error") or {}]
+    for payment in (fetched.get("payments") or {}).get("data", []):
+        intent = (payment.get("payment") or {}).get("payment_intent")
+        failures.append((intent.get("last_payment_error") or {}) if isinstance(intent, dict) else {})
+    codes = [failure.get("decline_code") or failure.get("code") for failure in failures]
+    return next((code for code in codes if code), None)
+
+
 async def _values(session: SystemSession, fetched: dict[str, Any]) -> dict[str, Any]:
     times = fetched.get("status_transitions") or {}
     # The line that is no proration says what the invoice is for; its period is what is paid.
@@ -108,7 +118,7 @@ async def _values(session: SystemSession, fetched: dict[str, Any]) -> dict[str, 
         "period_start": moment(period.get("start")),
         "period_end": moment(period.get("end")),
         "attempt_count": fetched["attempt_count"],
-        "last_payment_error": (fetched.get("last_finalization_error") or {}).get("code"),
+        "last_payment_error": _reason(fetched),
         "due_at": moment(fetched.get("due_date")),
         "finalized_at": moment(times.get("finalized_at")),
         "paid_at": moment(times.get("paid_at")),

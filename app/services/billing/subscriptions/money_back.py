@@ -11,6 +11,7 @@ from app.core.database import SystemSession
 from app.repositories.billing.ledger import LedgerRepository
 from app.services.billing import ledger
 from app.services.billing.subscriptions.fetching import id_of, moment
+from app.services.stripe_webhooks.fetching import PAYMENTS
 
 INVOICE = "_invoice"
 """The member under which the invoice that a payment paid is added to what Stripe answered."""
@@ -36,7 +37,7 @@ async def invoice_paid_by(client: StripeClient, fetched: dict[str, Any]) -> dict
         return {}
     payment = {"type": "payment_intent", "payment_intent": intent}
     async for found in client.pages("invoice_payments.list", params={"payment": payment}):
-        expand = {"expand": ["payments"]}
+        expand = {"expand": [PAYMENTS]}
         return {INVOICE: await client.call("invoices.retrieve", str(id_of(found["invoice"])), params=expand)}
     return {}
 
