@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from app.core import clock
 from app.core.config import get_settings
 from app.core.database import SystemSession
 from app.core.permissions import Permission
