@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from app.cli import examining_stripe
 from app.clients.stripe import StripeMisconfigured, StripeUnavailable, use_client
 from app.core.config import Settings, get_settings
 from app.core.database import Database, SystemSession
 from app.jobs.starting import AT_START, ask_at_start
+from app.models.stripe_webhooks import StripeDifference
+from app.services.stripe_webhooks.reconciling import reconcile, repair_difference
 from tests.factories.billing import make_checkout, make_payment_method
 from tests.support.billing import Shop
 from tests.support.personas import Persona
@@ -105,3 +107,22 @@ async def test_prices_when_workers_start_are_compared_once(database: Database, d
         await ask_at_start(database)
     found = await db.scalars(text("SELECT task_name FROM procrastinate_jobs"))
     assert tuple(found) == AT_START
+
+
+async def test_subscription_when_stripe_never_knew_it_is_ended_by_a_repair(
+    database: Database, db: SystemSession, alice: Persona, client: Any, stripe_sandbox: StripeSandbox
+) -> None:
+    shop = Shop(client, database, stripe_sandbox)
+    await shop.open()
+    bought = await shop.buy(alice)
+    # Another Stripe than that which made it, as after a real key was set.
+    await stripe_sandbox.sandbox.change(lambda state: state.objects.pop(bought.stripe_subscription_id))
+    await reconcile(database)
+    statement = select(StripeDifference).where(StripeDifference.stripe_id == bought.stripe_subscription_id)
+    found = (await db.scalars(statement)).one()
+    assert (found.kind, found.status) == ("status_drift", "open")
+    await repair_difference(database, found.id, "tests")
+    assert (await shop.subscription(alice)).status == "canceled"
+    await db.refresh(found)
+    assert found.status == "repaired"
+    assert (await shop.checkout(alice)).status_code == 201
