@@ -58,7 +58,7 @@ async def test_every_answer_when_requests_are_generated_from_the_document(
                 str(Path(sys.executable).parent / "schemathesis"),
                 *("--config-file", str(tmp_path / "schemathesis.toml")),
                 *("run", f"{installation.url}/openapi.json", "--phases", "examples,coverage,fuzzing"),
-                *("--checks", ",".join(CHECKS), "--max-examples", "5", "--seed", "1", "--no-color"),
+                *("--checks", ",".join(CHECKS), "--max-examples", "3", "--seed", "1", "--no-color"),
                 *("--exclude-path-regex", f"{ENDS_THE_SESSION}|{NEVER_ENDS}"),
                 "--exclude-deprecated",
                 *("--header", f"Authorization: {shop.headers['Authorization']}"),
