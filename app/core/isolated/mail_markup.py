@@ -1,7 +1,8 @@
 """What the HTML of a mail that somebody wrote may hold: nothing that runs, and nothing that is fetched."""
 
+import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
+from html import unescape
 
 TAGS = frozenset(
     (
@@ -25,36 +26,44 @@ SCHEMES = ("https://", "http://", "mailto:", "tel:")
 FETCHING = ("url(", "@import", "expression(", "image(", "image-set(", "\\")
 """What a style cannot say: it would fetch something, or hide by escapes that it does."""
 
+ATTRIBUTE = r"""\s++([a-z-]++)(?:\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s"'<>=`]++))?+"""
+TAG = re.compile(rf"<(?:/([a-z0-9]++)\s*+|([a-z0-9]++)((?:{ATTRIBUTE})*+)\s*+/?)>", re.IGNORECASE)
+"""The one form of a tag that every mail program reads in the same way."""
 
-class Markup(HTMLParser):
-    """The elements of a text, in order."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-
-    @classmethod
-    def of(cls, html: str) -> "Markup":
-        """The elements of this text."""
-        made = cls()
-        made.feed(html)
-        made.close()
-        return made
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the element."""
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+EACH_ATTRIBUTE = re.compile(ATTRIBUTE, re.IGNORECASE)
 
 
-def faults(markup: Markup) -> Iterator[str]:
-    """What is not allowed, in words."""
-    for tag, attributes in markup.elements:
-        if tag not in TAGS:
-            yield f"<{tag[:40]}> is not allowed in a mail"
-        for name, value in attributes.items():
-            if name not in ATTRIBUTES:
-                yield f"the attribute {name[:40]} is not allowed in a mail"
-            elif name in ("href", "cite") and not value.strip().lower().startswith(SCHEMES):
-                yield f"a link begins with one of {', '.join(SCHEMES)}"
-            elif name == "style" and any(word in value.lower() for word in FETCHING):
-                yield "a style fetches nothing"
+def faults(html: str) -> Iterator[str]:
+    """What is not allowed, in words.
+
+    Comments, and whatever begins like a tag and is none, are refused: mail programs disagree on where such
+    things end, and some read what stands in comments.
+    """
+    at = html.find("<")
+    while at >= 0:
+        tag = TAG.match(html, at)
+        if tag is None:
+            yield f"{html[at : at + 20]!r} is no tag: write &lt; for the sign, and leave out comments"
+            return
+        closing, opening, attributes = tag.group(1, 2, 3)
+        name = (opening or closing).lower()
+        if name not in TAGS:
+            yield f"<{name[:40]}> is not allowed in a mail"
+        yield from _faults_of_attributes(attributes or "")
+        at = html.find("<", tag.end())
+
+
+def _faults_of_attributes(attributes: str) -> Iterator[str]:
+    seen = set()
+    for attribute in EACH_ATTRIBUTE.finditer(attributes):
+        name = attribute.group(1).lower()
+        value = unescape((attribute.group(2) or "").strip("\"'")).strip().lower()
+        if name in seen:
+            yield f"the attribute {name[:40]} stands there twice"
+        seen.add(name)
+        if name not in ATTRIBUTES:
+            yield f"the attribute {name[:40]} is not allowed in a mail"
+        elif name in ("href", "cite") and not value.startswith(SCHEMES):
+            yield f"a link begins with one of {', '.join(SCHEMES)}"
+        elif name == "style" and any(word in value for word in FETCHING):
+            yield "a style fetches nothing"

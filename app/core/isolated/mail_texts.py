@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, UndefinedError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
-from app.core.isolated.mail_markup import Markup, faults
+from app.core.isolated.mail_markup import faults
 
 LARGEST = 256 * 1024
 """Bytes of subject, text and HTML together."""
@@ -30,7 +31,9 @@ FORBIDDEN = (
     nodes.Macro,
     nodes.CallBlock,
     nodes.Block,
+    nodes.ScopedEvalContextModifier,
 )
+"""No other texts, nothing that calls itself, and no end of the escaping (`autoescape`)."""
 
 TEMPLATE_FILE = "<template>"
 """What tracebacks name a template that came from a string."""
@@ -49,9 +52,11 @@ class _TooSlow(BaseException):
 
 
 def environment(*, is_html: bool) -> Environment:
-    """An environment without functions; values are escaped in HTML."""
+    """An environment without functions; values are escaped in HTML, and no text may say otherwise."""
     made = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=is_html)
     made.globals.clear()
+    # What buyers write of themselves would be read as markup.
+    del made.filters["safe"]
     return made
 
 
@@ -74,7 +79,7 @@ def render(
     try:
         judge(parts, frozenset(variables), essential)
         mail = render_parts(parts, variables, layouts, frame)
-        if fault := next(faults(Markup.of(_filled("html", parts["html"], variables))), None):
+        if fault := next(faults(_filled("html", parts["html"], variables)), None):
             raise Refused("html", None, "markup", fault)
     except Refused as refusal:
         return {"refused": vars(refusal)}
@@ -117,13 +122,14 @@ def render_parts(
 ) -> dict[str, str]:
     """Subject, and text and HTML in their layouts, which know the variables of `frame`; Refused."""
     subject = _filled("subject", parts["subject"], variables).strip()
-    if "\n" in subject or "\r" in subject:
+    # Headers are split wherever Python splits lines, so at more than CR and LF.
+    if len(subject.splitlines()) > 1:
         raise Refused("subject", None, "line_break", "a subject has no line break")
     if not subject:
         raise Refused("subject", None, "empty", "a subject is not empty")
     mail = {"subject": subject}
     for part, layout in layouts.items():
-        content = _filled(part, parts[part], variables)
+        content = Markup(_filled(part, parts[part], variables))  # noqa: S704 - its values are escaped
         mail[part] = _compiled(part, layout).render(frame, subject=subject, content=content)
     if sum(len(part.encode()) for part in mail.values()) > LARGEST:
         raise Refused("html", None, "too_large", f"the mail is larger than {LARGEST} bytes")
