@@ -33,7 +33,9 @@ def settings_table() -> str:
         field = Settings.model_fields[name]
         assert field.description, f"Settings.{name} has no description"
         value = to_jsonable_python(field.default)
-        shown = "" if value is None or value == [] else f"`{value}`"
+        if isinstance(value, list):
+            value = ",".join(value) or None
+        shown = "" if value is None else f"`{value}`"
         meaning = field.description.replace("|", "&#124;")
         if get_origin(field.annotation) is Literal:
             words = ", ".join(f"`{word}`" for word in get_args(field.annotation))
