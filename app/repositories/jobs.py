@@ -25,6 +25,14 @@ ADD = text(
     bindparam("at", type_=TIMESTAMP(timezone=True)),
 )
 
+HASTEN = text(
+    """
+    UPDATE procrastinate_jobs SET scheduled_at = :at
+    WHERE queueing_lock = :queueing_lock AND status = 'todo' AND scheduled_at > COALESCE(:at, now())
+    RETURNING id
+    """
+).bindparams(bindparam("at", type_=TIMESTAMP(timezone=True)))
+
 # `attempts` counts the starts that came to an end, the started events count all of them. What is missing was
 # cut off with its worker: this time and at each earlier rescue. The queueing lock is dropped because a
 # successor may wait already, and only one waiting job may hold it.
@@ -94,6 +102,11 @@ class JobRepository:
             "at": at,
         }
         identifier: int | None = await self.session.scalar(ADD, values)
+        return identifier
+
+    async def hasten(self, queueing_lock: str, at: datetime | None) -> int | None:
+        """Bring forward the job that waits with this lock; its id, or None when none waits longer."""
+        identifier: int | None = await self.session.scalar(HASTEN, {"queueing_lock": queueing_lock, "at": at})
         return identifier
 
     async def rescue(self, *, silent_for: timedelta, rescues: int) -> Sequence[Rescued]:

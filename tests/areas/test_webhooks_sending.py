@@ -299,6 +299,27 @@ async def test_circuit_when_pings_fail_too(
     assert await statuses(db) == ["held"]
 
 
+async def test_ping_when_one_waits_for_much_later(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona, hook: Hook
+) -> None:
+    """It asked for six hours; enabled by hand and failed again, it is asked again after half a minute."""
+    endpoint, _ = await make_webhook(db, owner=alice, url=hook.url, events=["product.*"])
+    hook.behaves = reply(503, b"", Retry_After="21600")
+    await happen(database, alice)
+    await handle_events(database)
+    hook.behaves = reply(503)
+    for act in ("pause", "enable"):
+        answer = await client.post(f"{WEBHOOKS}/{endpoint.id}/{act}", headers=alice.headers)
+        assert answer.status_code == 200
+    await handle_events(database)
+    assert (await endpoint_row(db, endpoint.id)).circuit == "open"
+    hook.behaves = reply()
+    hook.forget()
+    await wait(database, timedelta(seconds=31))
+    assert hook.types == ["webhook.ping", "product.updated"]
+    assert await statuses(db) == ["succeeded"]
+
+
 async def test_circuit_when_five_attempts_in_a_row_fail(
     database: Database, db: SystemSession, alice: Persona, hook: Hook
 ) -> None:
@@ -352,6 +373,26 @@ async def test_drain_when_much_is_held(
         seen.append(len(hook.requests) - 1)
     assert seen == [5, 5, 15, 17, 17]
     assert hook.ids[1:] == [str(event_id) for event_id in happened]
+
+
+async def test_event_when_others_are_held_before_it(
+    database: Database, db: SystemSession, alice: Persona, hook: Hook
+) -> None:
+    """It overtakes none of them: the oldest goes instead, and it waits in the place of that one."""
+    await make_webhook(db, owner=alice, url=hook.url, events=["product.*"])
+    hook.behaves = reply(503)
+    happened = await happen(database, alice, count=8)
+    await handle_events(database)
+    hook.behaves = reply()
+    hook.forget()
+    await wait(database, timedelta(seconds=31))
+    happened += await happen(database, alice)
+    await handle_events(database)
+    assert len(hook.requests) - 1 == 6
+    assert await statuses(db) == [*["succeeded"] * 6, *["held"] * 3]
+    await wait(database, timedelta(seconds=37))
+    assert hook.ids[1:] == [str(event_id) for event_id in happened]
+    assert await statuses(db) == ["succeeded"] * 9
 
 
 async def test_endpoint_when_it_fails_for_five_days(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, tuple_, update
 
 from app.core.ids import uuid7
 from app.models.integrations import WebhookDelivery
@@ -154,6 +154,24 @@ class DeliveryRepository(Repository[WebhookDelivery]):
                 next_attempt_at=now,
             )
         return ids
+
+    async def oldest_held(self, delivery: WebhookDelivery) -> WebhookDelivery | None:
+        """The oldest one held of those to the same endpoint that come before this; the endpoint is locked."""
+        happened = tuple_(WebhookDelivery.created_at, WebhookDelivery.id)
+        statement = (
+            self.select()
+            .where(
+                *_of(delivery.organization_id, delivery.endpoint_id),
+                WebhookDelivery.status == "held",
+                happened < (delivery.created_at, delivery.id),
+            )
+            .order_by(WebhookDelivery.created_at, WebhookDelivery.id)
+            .limit(1)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        found: WebhookDelivery | None = (await self.session.execute(statement)).scalar_one_or_none()
+        return found
 
     async def event(self, event_id: UUID) -> tuple[str, str | None] | None:
         """The envelope of an event and its trace, unless it was pruned."""

@@ -39,16 +39,21 @@ async def wake_delivery(
 async def wake_ping(
     session: ScopedSession, organization_id: UUID, endpoint_id: UUID, *, at: datetime | None
 ) -> int | None:
-    """Queue the ping of an endpoint; None when one waits already."""
-    return await JobRepository(session).add(
+    """Queue the ping of an endpoint; None when one waits already that is as soon.
+
+    One that waits for later, as after an endpoint was enabled and failed again, is brought forward.
+    """
+    jobs, queueing_lock = JobRepository(session), f"{PING}:{endpoint_id}"
+    added = await jobs.add(
         name=PING,
         queue="webhooks",
         priority=0,
         arguments={"organization_id": str(organization_id), "endpoint_id": str(endpoint_id)},
         lock=None,
-        queueing_lock=f"{PING}:{endpoint_id}",
+        queueing_lock=queueing_lock,
         at=at,
     )
+    return added if added is not None else await jobs.hasten(queueing_lock, at)
 
 
 async def wake_drain(

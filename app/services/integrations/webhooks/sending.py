@@ -89,7 +89,7 @@ async def take(
         # The next request that ends lets it go; a job that came back every second would be one per delivery.
         await deliveries.change(organization_id, delivery_id, {"status": "held", "next_attempt_at": now})
         return None
-    return await _begin(session, endpoint, delivery, event, now)
+    return await _begin_oldest(session, endpoint, delivery, event, now)
 
 
 def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
@@ -99,6 +99,29 @@ def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
     if delivery.status not in ("pending", "retrying"):
         return False
     return delivery.next_attempt_at is None or delivery.next_attempt_at <= now + EARLY
+
+
+async def _begin_oldest(
+    session: SystemSession,
+    endpoint: WebhookEndpoint,
+    delivery: WebhookDelivery,
+    event: tuple[str, str | None] | None,
+    now: datetime,
+) -> Taken | None:
+    """Begin what is held of earlier events first; the delivery whose turn it was then waits in its place.
+
+    So nothing overtakes what is let go step by step, and no more goes at once than was let go.
+    """
+    deliveries = DeliveryRepository(session)
+    older = await deliveries.oldest_held(delivery)
+    if older is not None:
+        waits = {"status": "held", "next_attempt_at": older.next_attempt_at, "lease_until": None}
+        await deliveries.change(delivery.organization_id, delivery.id, waits)
+        delivery, event = older, await deliveries.event(older.event_id)
+    if event is None:
+        await deliveries.change(delivery.organization_id, delivery.id, _finished("cancelled", now))
+        return None
+    return await _begin(session, endpoint, delivery, event, now)
 
 
 async def _begin(
