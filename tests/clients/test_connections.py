@@ -123,6 +123,16 @@ async def test_exchange_when_the_service_is_down(behaviour: Behaviour, code: str
     assert (failure.value.code, failure.value.retry_after_s) == (code, after)
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [("internal_error", "provider_unavailable"), ("ratelimited", "provider_rate_limited")],
+)
+async def test_slack_when_it_is_down_with_200(error: str, code: str) -> None:
+    with pytest.raises(ServiceDown) as failure:
+        await exchanged(json_reply({"ok": False, "error": error}), "slack")
+    assert failure.value.code == code
+
+
 async def test_exchange_when_nobody_listens() -> None:
     async with receiving({"/token": reply()}) as receiver:
         service = service_at(receiver)
@@ -153,7 +163,7 @@ async def test_refresh_when_it_is_refused(
     assert (refusal.value.code, refusal.value.is_grant_gone) == ("refresh_rejected", is_gone)
 
 
-@pytest.mark.parametrize("scope", ["a b", "a,b", " a , b "])
+@pytest.mark.parametrize("scope", ["a b", "a,b", " a , b ", "a \ud800 b,c\x00"], ids=range(4))
 async def test_scopes_when_they_are_told(scope: str) -> None:
     assert (await exchanged(json_reply({**GOOD, "scope": scope}))).scopes == ("a", "b")
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from app.clients.connections import Account, Addresses, Grant
 from app.clients.connections.asking import Reply
-from app.clients.connections.oauth import MOST_SCOPES, OAuthService, account_of, refuse_unless_good
+from app.clients.connections.oauth import OAuthService, account_of, refuse_unless_good, sound_scopes
 
 
 class HubSpot(OAuthService):
@@ -37,8 +37,7 @@ class HubSpot(OAuthService):
         reply = await self.ask("GET", url)
         account = account_of(reply, "hub_id", "hub_domain")
         named = reply.document.get("scopes") if reply.document is not None else None
-        listed = [word[:200] for word in named if isinstance(word, str)] if isinstance(named, list) else None
-        scopes = tuple(listed[:MOST_SCOPES]) if listed is not None else None
+        scopes = sound_scopes(named) if isinstance(named, list) else None
         return Account(id=account.id, label=account.label, scopes=scopes)
 
     def revocable(self, *, account_id: str, access: str | None, refresh: str | None) -> str | None:

@@ -177,8 +177,13 @@ class OAuthService:
         """The scopes of an answer; None when it does not say."""
         if not isinstance(value, str):
             return None
-        words = re.split(r"[ ,]+", value.strip())
-        return tuple(word[:200] for word in words if word)[:MOST_SCOPES]
+        return sound_scopes(re.split(r"[ ,]+", value.strip()))
+
+
+def sound_scopes(words: Iterable[object]) -> tuple[str, ...]:
+    """Those that are scopes by their look, at most a hundred; what else stands in an answer is left out."""
+    sound = (word for word in words if isinstance(word, str) and _TOKEN.fullmatch(word) is not None)
+    return tuple(word[:200] for word in sound)[:MOST_SCOPES]
 
 
 def refuse_unless_good(reply: Reply) -> None:

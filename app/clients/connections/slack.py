@@ -1,11 +1,17 @@
 """Slack: errors come with 200, and with token rotation every refresh token is good once."""
 
-from app.clients.connections import Account, Addresses, Grant, ServiceRefused
+from typing import Any
+
+from app.clients.connections import Account, Addresses, Grant, ServiceDown, ServiceRefused
 from app.clients.connections.asking import Reply, bearer, text_of
 from app.clients.connections.oauth import OAuthService
 
 # Of a grant that somebody has taken back (api.slack.com/methods/auth.test, errors).
 ENDED = frozenset({"token_revoked", "account_inactive", "invalid_auth", "token_expired"})
+
+# Of Slack itself, whatever the grant is worth (docs.slack.dev, errors of every method).
+PASSING = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
+LIMITED = frozenset({"ratelimited", "rate_limited"})
 
 
 class Slack(OAuthService):
@@ -27,6 +33,16 @@ class Slack(OAuthService):
     scope_separator = ","
     config = {"channel_id": r"[A-Z0-9]{1,30}"}  # noqa: RUF012 - as the base declares it
     gone_errors = ENDED | {"invalid_refresh_token"}
+
+    async def ask(self, method: str, url: str, **more: Any) -> Reply:
+        """As everywhere; that it is down, or wants fewer requests, Slack says with 200 as well."""
+        reply = await super().ask(method, url, **more)
+        error = reply.member("error", longest=100)
+        if error in LIMITED:
+            raise ServiceDown("provider_rate_limited", error, status=reply.status)
+        if error in PASSING:
+            raise ServiceDown("provider_unavailable", error, status=reply.status)
+        return reply
 
     def error_in(self, reply: Reply) -> str | None:
         """Slack answers 200 with `ok: false`, so that the status says nothing."""
