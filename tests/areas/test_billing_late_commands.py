@@ -218,6 +218,22 @@ async def test_details_when_they_are_late(desk: Desk) -> None:
     assert (await desk.ask("GET", "/details")).json()["is_synced"]
 
 
+async def test_tax_number_when_it_is_late(desk: Desk) -> None:
+    await desk.checkout(desk.payer)
+    await desk.settle()
+    (customer,) = (await desk.stripe.call("customers.list"))["data"]
+    for number in ("FR40303265045", "DE136695976"):
+        body = {"tax_id_type": "eu_vat", "tax_id": number}
+        # The answer that is lost is that of the number, so that what is to be removed is not.
+        await desk.lose_answer("customers.tax_ids.create", partial(desk.ask, "PUT", "/details", body))
+        await desk.let_a_day_pass("customer.update")
+        await desk.finish("customer.update")
+        found = (await desk.stripe.call("customers.tax_ids.list", customer["id"]))["data"]
+        assert [item["value"] for item in found] == [number]
+    assert await desk.events("customer.tax_id.created") == 2
+    assert (await desk.ask("GET", "/details")).json()["is_synced"]
+
+
 @of("customer.delete")
 async def test_deletion_when_it_is_late(desk: Desk) -> None:
     await desk.checkout(desk.payer)

@@ -38,6 +38,7 @@ BY_KIND: dict[str, type[StripeObject]] = {
     "subscription": stripe.Subscription,
     "subscription_item": stripe.SubscriptionItem,
     "subscription_schedule": stripe.SubscriptionSchedule,
+    "tax_id": stripe.TaxId,
     "tax_rate": stripe.TaxRate,
     "webhook_endpoint": stripe.WebhookEndpoint,
 }

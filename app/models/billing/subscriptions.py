@@ -63,6 +63,7 @@ class BillingCustomer(Timestamps, Owned, Base):
     livemode: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     has_had_trial: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     synced_at: Mapped[datetime | None]
+    sync_error: Mapped[str | None]
 
 
 class BillingCheckout(Identified, Timestamps, Owned, Base):

@@ -51,7 +51,16 @@ class CustomerRepository(Repository[BillingCustomer]):
         await self.session.execute(
             update(BillingCustomer)
             .where(BillingCustomer.organization_id == organization_id)
-            .values(synced_at=func.clock_timestamp(), updated_at=BillingCustomer.updated_at)
+            .values(synced_at=func.clock_timestamp(), sync_error=None, updated_at=BillingCustomer.updated_at)
+            .execution_options(synchronize_session="fetch")
+        )
+
+    async def note_sync_error(self, organization_id: UUID, code: str) -> None:
+        """Stripe does not take the details as they are, and why; they are not changed by that."""
+        await self.session.execute(
+            update(BillingCustomer)
+            .where(BillingCustomer.organization_id == organization_id)
+            .values(synced_at=None, sync_error=code, updated_at=BillingCustomer.updated_at)
             .execution_options(synchronize_session="fetch")
         )
 

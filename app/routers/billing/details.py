@@ -35,6 +35,8 @@ async def update_billing_details(
 ) -> BillingDetailsRead:
     """Change who pays.
 
-    Only what is sent changes; null removes it. The payment provider is told in the background.
+    Only what is sent changes; null removes it. The payment provider is told in the background, the tax number
+    too, which takes the place of any other that it has of you. What it refuses stays here: `is_synced` is
+    false then, and `sync_error` says why. The same details sent again are told once more.
     """
     return await details.update(body)

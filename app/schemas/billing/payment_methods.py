@@ -62,7 +62,9 @@ class BillingDetailsUpdate(Patch):
     name: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
     email: MailAddressText | None = None
     address: BillingAddress | None = None
-    tax_id_type: Annotated[str, Field(pattern=r"^[a-z]{2}_[a-z]{2,10}$", examples=["eu_vat"])] | None = None
+    tax_id_type: (
+        Annotated[str, Field(pattern=r"^[a-z]{2}(_[a-z]{2,10}){1,2}$", examples=["eu_vat"])] | None
+    ) = None
     tax_id: Annotated[Line, Field(min_length=1, max_length=40)] | None = None
 
 
@@ -75,3 +77,7 @@ class BillingDetailsRead(Output):
     tax_id_type: str | None
     tax_id: str | None
     is_synced: bool = Field(description="Whether the payment provider has it as it stands here.")
+    sync_error: str | None = Field(
+        description="Why the payment provider did not take it: `tax_id_invalid` for a tax number, or a type "
+        "of one, that it refuses, else `payment_provider_error`; null while nothing has failed."
+    )

@@ -20,6 +20,8 @@ MAX_TEXT = 300
 AUTHENTICATION = "authentication_required"
 REFUNDED = "charge_already_refunded"
 AMOUNTS = ("amount_too_small", "amount_too_large")
+TAX_NUMBER = "tax_id_invalid"
+"""Stripe's word for a tax number that cannot be one; ours for whatever it refuses of one, its type too."""
 
 TRANSIENT = (StripeUnavailable, StripeMisconfigured, StripeNotConfigured)
 """After these the command stays, and is sent again with the same key."""
@@ -51,7 +53,8 @@ def is_over_refunded(error: StripeError) -> bool:
 
 def is_our_defect(error: StripeError) -> bool:
     """Whether Stripe did not understand us: an alert, since no caller can do anything about it."""
-    return isinstance(error, StripeRefused) and error.code not in AMOUNTS and not is_over_refunded(error)
+    is_theirs = error.code in {*AMOUNTS, TAX_NUMBER} or is_over_refunded(error)
+    return isinstance(error, StripeRefused) and not is_theirs
 
 
 def answer_to(error: StripeError) -> AppError:  # noqa: PLR0911 - one return per line of the page's table

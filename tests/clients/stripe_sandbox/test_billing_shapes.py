@@ -121,7 +121,22 @@ async def portals(sandbox: StripeSandbox) -> None:
     )
 
 
-@pytest.mark.parametrize("story", [renewals, changes, trials, corrections, portals])
+async def tax_numbers(sandbox: StripeSandbox) -> None:
+    customer = await a_customer(sandbox)
+    made = await sandbox.call("customers.tax_ids.create", customer, type="eu_vat", value="FR40303265045")
+    await sandbox.call("customers.tax_ids.create", customer, type="ch_uid", value="CHE-123.456.788")
+    subscription = await subscribe(sandbox, customer=customer)
+    await sandbox.call("customers.tax_ids.delete", customer, made["id"])
+    await pass_time(sandbox, "P1M")
+    printed = [item["customer_tax_ids"] for item in (await sandbox.call("invoices.list"))["data"]]
+    assert [[number["value"] for number in numbers] for numbers in printed] == [
+        ["CHE-123.456.788"],
+        ["FR40303265045", "CHE-123.456.788"],
+    ]
+    assert subscription["customer"] == customer
+
+
+@pytest.mark.parametrize("story", [renewals, changes, trials, corrections, portals, tax_numbers])
 async def test_objects_when_compared_with_the_library(stripe_sandbox: StripeSandbox, story: Story) -> None:
     await story(stripe_sandbox)
     found = await everything(stripe_sandbox)

@@ -55,6 +55,8 @@ POST /v1/billing_portal/configurations | GET /v1/billing_portal/configurations
 POST /v1/billing_portal/sessions | POST /v1/promotion_codes | GET /v1/promotion_codes
 POST /v1/coupons | GET /v1/coupons | POST /v1/webhook_endpoints | GET /v1/webhook_endpoints
 DELETE /v1/webhook_endpoints/x | GET /v1/events | GET /v1/events/x | GET /v1/balance_transactions/x
+POST /v1/customers/x/tax_ids | GET /v1/customers/x/tax_ids | GET /v1/customers/x/tax_ids/x
+DELETE /v1/customers/x/tax_ids/x
 """
 
 

@@ -8,6 +8,7 @@ from app.clients.stripe.sandbox.payment_methods import METHODS, Kind, attach_to,
 from app.clients.stripe.sandbox.routing import dispatch
 from app.clients.stripe.sandbox.setup_intents import confirm_with, fail_setup, new_setup
 from app.clients.stripe.sandbox.state import Object, State, copied
+from app.clients.stripe.sandbox.tax_ids import printed_tax_ids
 
 OUTCOMES = {
     "card": METHODS["pm_card_visa"],
@@ -78,7 +79,7 @@ def _details(state: State, session: Object) -> Object:
         "name": customer.get("name") or BUYER["name"],
         "phone": customer.get("phone"),
         "tax_exempt": "none",
-        "tax_ids": [],
+        "tax_ids": printed_tax_ids(state, customer["id"]) if customer else [],
     }
 
 

@@ -5,6 +5,7 @@ from app.clients.stripe.sandbox.forms import Params
 from app.clients.stripe.sandbox.reading import listable, retrievable
 from app.clients.stripe.sandbox.routing import route
 from app.clients.stripe.sandbox.state import Object, State, new_id
+from app.clients.stripe.sandbox.tax_ids import forget_tax_id, tax_ids_of
 from app.clients.stripe.sandbox.views import page
 
 ACCOUNT_ID = "acct_sbxLuneoSandbox01"
@@ -120,6 +121,8 @@ def delete_customer(state: State, _: Params, identifier: str) -> Object:
     customer = state.get("customer", identifier)
     for method in state.all("payment_method", where=lambda item: item["customer"] == identifier):
         method["customer"] = None
+    for tax_id in tax_ids_of(state, identifier):
+        forget_tax_id(tax_id)
     for subscription in state.all("subscription", where=lambda item: item["customer"] == identifier):
         if subscription["status"] not in {"canceled", "incomplete_expired"}:
             state.update(

@@ -3,6 +3,7 @@
 from app.clients.stripe.sandbox.coupons import running, use
 from app.clients.stripe.sandbox.invoice_lines import add_taxes, take_discounts, totals_of
 from app.clients.stripe.sandbox.state import Object, State, copied, new_id
+from app.clients.stripe.sandbox.tax_ids import printed_tax_ids
 from app.clients.stripe.sandbox.views import includable, listed
 from app.core.currencies import CURRENCIES
 
@@ -101,7 +102,7 @@ def draft_invoice(
         "id": identifier,
         "object": "invoice",
         **copied(BLANK),
-        **_customer_part(customer),
+        **_customer_part(state, customer),
         **totals,
         **balanced(customer, totals["total"], subscription["currency"]),
         "automatic_tax": {
@@ -123,7 +124,7 @@ def draft_invoice(
     }
 
 
-def _customer_part(customer: Object) -> Object:
+def _customer_part(state: State, customer: Object) -> Object:
     """What an invoice copies of its customer."""
     return {
         "customer": customer["id"],
@@ -133,7 +134,7 @@ def _customer_part(customer: Object) -> Object:
         "customer_phone": customer["phone"],
         "customer_shipping": customer["shipping"],
         "customer_tax_exempt": customer["tax_exempt"],
-        "customer_tax_ids": [],
+        "customer_tax_ids": printed_tax_ids(state, customer["id"]),
     }
 
 

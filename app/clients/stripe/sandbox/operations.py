@@ -22,6 +22,7 @@ from app.clients.stripe.sandbox import (  # noqa: F401 - importing them register
     schedules,
     setup_intents,
     subscriptions,
+    tax_ids,
 )
 from app.clients.stripe.sandbox.routing import dispatch
 

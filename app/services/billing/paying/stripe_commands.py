@@ -9,6 +9,7 @@ from app.core.database import SystemSession
 from app.repositories.billing.checkouts import CheckoutRepository
 from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.payment_methods import PaymentMethodRepository
+from app.services.billing.paying.tax_ids import has_tax_id, write_tax_id
 from app.services.billing.subscriptions.calls import RepeatableCall
 from app.services.billing.subscriptions.customers import (
     SET_DEFAULT,
@@ -22,6 +23,7 @@ from app.services.billing.subscriptions.methods import apply_method, tell_stripe
 from app.services.stripe_webhooks.asking import is_being_told
 from app.services.stripe_webhooks.binding import bind
 from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, marked, stripe_command
+from app.services.stripe_webhooks.refusals import TAX_NUMBER
 
 CLOCKS_APART = 300
 KEY_KEPT = 25 * 3600
@@ -283,9 +285,10 @@ class UpdateCustomer(RepeatableCall):
     """Who pays, as it stands on invoices."""
 
     async def call(self, client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
-        """Name and address; the tax number is a thing of its own at Stripe."""
+        """Name and address, then the tax number, which is a thing of its own at Stripe."""
         changes = {name: params[name] or "" for name in ("email", "name", "address")}
         await client.call("customers.update", params["customer"], params=changes, key=key)
+        await write_tax_id(client, params["customer"], params["tax_id"], key)
         return _told(params)
 
     async def find(self, client: StripeClient, command: StripeCommandRow) -> dict[str, Any] | None:
@@ -294,7 +297,9 @@ class UpdateCustomer(RepeatableCall):
         customer = await client.call("customers.retrieve", params["customer"])
         address = {name: value for name, value in (customer.get("address") or {}).items() if value}
         found = {"name": customer.get("name"), "email": customer.get("email"), "address": address or None}
-        return _told(params) if all(found[name] == (params[name] or None) for name in found) else None
+        is_told = all(found[name] == (params[name] or None) for name in found)
+        is_told = is_told and await has_tax_id(client, params["customer"], params["tax_id"])
+        return _told(params) if is_told else None
 
     async def succeeded(
         self, session: SystemSession, command: StripeCommandRow, result: dict[str, Any]
@@ -306,6 +311,16 @@ class UpdateCustomer(RepeatableCall):
             await customers.note_sync(command.organization_id)
         elif not await is_being_told(session, command.organization_id, TELL_DETAILS):
             # This one came after a later one, and has put the older details in its place.
+            await tell_stripe_details(session, row)
+
+    async def refused(self, session: SystemSession, command: StripeCommandRow, error: StripeError) -> None:
+        """Whoever gave the details can see why, unless they were changed again. Part of them may be there."""
+        customers = CustomerRepository(session)
+        row = await customers.lock(command.organization_id)
+        if row.updated_at.isoformat() == command.params["version"]:
+            code = error.code if error.code == TAX_NUMBER else "payment_provider_error"
+            await customers.note_sync_error(command.organization_id, code)
+        elif not await is_being_told(session, command.organization_id, TELL_DETAILS):
             await tell_stripe_details(session, row)
 
 

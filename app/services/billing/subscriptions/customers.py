@@ -84,6 +84,7 @@ async def tell_stripe_details(session: ScopedSession, row: BillingCustomer) -> N
             "name": row.name,
             "email": row.email,
             "address": _stripe_address(row.address),
+            "tax_id": {"type": row.tax_id_type, "value": row.tax_id} if row.tax_id else None,
             "version": row.updated_at.isoformat(),
         },
     )
@@ -156,5 +157,6 @@ async def unbind_customer(session: ScopedSession, organization_id: UUID, now: da
     """Forget a customer that is gone. The next one is another: `created_at` is part of its key."""
     logger.warning("Alert: a customer was deleted at Stripe", organization_id=str(organization_id))
     await CustomerRepository(session).change(
-        organization_id, {"stripe_customer_id": None, "synced_at": None, "created_at": now}
+        organization_id,
+        {"stripe_customer_id": None, "synced_at": None, "sync_error": None, "created_at": now},
     )
