@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.core.database import Database, SystemSession
 from app.core.ids import uuid7
@@ -309,3 +309,37 @@ async def test_wishes_when_two_are_made_at_once(
     )
     assert {answer.status_code for answer in answers} == {200}
     assert sorted(await rows(db, alice.user_id)) == sorted((*place, True) for place in places)
+
+
+WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+
+
+@pytest.mark.commits
+async def test_wishes_when_each_takes_back_what_the_other_makes(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """One changes the rows that the other removes, and both have begun before either can end."""
+    places = [("billing", "email"), ("courses", "email"), ("security", "push"), ("team", "email")]
+
+    async def change(*are_on: bool) -> int:
+        wishes = [
+            {"category": category, "channel": channel, "is_enabled": is_on}
+            for (category, channel), is_on in zip(places, are_on, strict=True)
+        ]
+        return (await client.put(URL, headers=alice.headers, json={"preferences": wishes})).status_code
+
+    assert await change(False, False, False, False) == 200
+    async with database.system() as holder:
+        last = select(NotificationPreference).where(NotificationPreference.category == "team")
+        await holder.execute(last.with_for_update())
+        async with asyncio.TaskGroup() as both:
+            tasks = [both.create_task(change(*wish)) for wish in ((True, False) * 2, (False, True) * 2)]
+            async with asyncio.timeout(10):
+                while await db.scalar(WAITING) != len(tasks):
+                    await db.rollback()
+            await holder.rollback()
+    assert [task.result() for task in tasks] == [200, 200]
+    wanted = [sorted((*place, False) for place in places[offset::2]) for offset in (0, 1)]
+    assert sorted(await rows(db, alice.user_id)) in wanted

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, tuple_
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.ids import uuid7
@@ -26,6 +26,11 @@ class PreferenceRepository(Repository[NotificationPreference]):
             statement = statement.where(NotificationPreference.category == category)
         found: Sequence[NotificationPreference] = (await self.session.execute(statement)).scalars().all()
         return found
+
+    async def lock(self, user_id: UUID) -> None:
+        """Let no other change of the person's matrix begin until the transaction ends."""
+        whose = f"notification-preferences:{user_id}"
+        await self.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(whose, 0))))
 
     async def write(self, user_id: UUID, wishes: Sequence[Mapping[str, Any]]) -> None:
         """Insert or change wishes (`category, channel, is_enabled, digest`) with one statement.

@@ -43,6 +43,8 @@ class PreferenceService:
         422 `unknown_category`, `preference_locked`; 403 `consent_required` where a consent is missing.
         """
         _refuse(body.preferences)
+        # Some wishes write a row and others remove one; two such changes would wait for each other.
+        await self.preferences.lock(self.user_id)
         rows, consents = await self._rows(), await self._consents()
         wanted = {(wish.category, wish.channel): wish for wish in body.preferences}
         for (category, _), wish in wanted.items():
