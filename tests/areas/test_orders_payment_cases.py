@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
+from pypdf import PdfReader
 from sqlalchemy import func, select, update
 
 from app.clients.stripe import StripeUnavailable
@@ -88,6 +90,14 @@ class Shop:
     async def documents(self) -> list[str]:
         rows = await self.db.execute(select(Invoice.kind).order_by(Invoice.id))
         return list(rows.scalars())
+
+    async def printed(self, order: dict[str, Any]) -> list[str]:
+        """The lines of the invoice's PDF."""
+        path = f"/api/orders/{order['id']}/invoice.pdf"
+        answer = await self.client.get(path, headers=self.alice.headers)
+        assert answer.status_code == 200, answer.text
+        text = "".join(page.extract_text() for page in PdfReader(BytesIO(answer.content)).pages)
+        return text.replace("\u00a0", " ").splitlines()
 
     async def told(self, kind: str) -> int:
         statement = select(func.count()).select_from(EventLog).where(EventLog.type == kind)
@@ -200,6 +210,10 @@ async def test_payment_when_the_amount_is_another_and_is_accepted(shop: Shop) ->
     assert await shop.stock(product) == (4, 0)
     assert await shop.documents() == ["order"]
     assert await shop.ledger() == [("charge", 12000, "EUR")]
+    invoice = (await shop.db.scalars(select(Invoice))).one()
+    assert (invoice.amount, invoice.amount_paid, invoice.amount_remaining) == (12345, 12000, 0)
+    whole, paid = [line.strip() for line in await shop.printed(order) if line.endswith(" EUR")][-2:]
+    assert (whole, paid) == ("123,45 EUR", "120,00 EUR")
     await shop.settle()
     await shop.adds_up()
 

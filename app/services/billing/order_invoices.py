@@ -35,8 +35,9 @@ BUYER = ("name", "company", "line1", "line2", "postal_code", "city", "region", "
 async def invoice_order(session: ScopedSession, order: Order) -> Invoice:
     """Issue the invoice of a locked order that has just been paid; the one it has, if it has one.
 
-    The number comes from the organisation's series, whose row is locked until the transaction ends: nothing
-    that others lock may be locked after this.
+    `amount` is what the order costs, and `amount_paid` what its payment came to, which may have been accepted
+    though it is another amount. The number comes from the organisation's series, whose row is locked until
+    the transaction ends: nothing that others lock may be locked after this.
     """
     books = LedgerRepository(session, order.organization_id)
     facts = await books.invoicing(order.id, order.shipping_code)
@@ -57,7 +58,7 @@ async def invoice_order(session: ScopedSession, order: Order) -> Invoice:
         "subtotal": order.total_amount - order.tax_amount,
         "tax": order.tax_amount,
         "amount": order.total_amount,
-        "amount_paid": order.total_amount,
+        "amount_paid": order.amount_paid,
         "finalized_at": now,
         "paid_at": now,
         "parties": parties,

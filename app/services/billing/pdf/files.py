@@ -154,6 +154,7 @@ def _printed(invoice: Invoice, lines: list[dict[str, object]]) -> Printed:
         subtotal=invoice.subtotal,
         tax=invoice.tax,
         amount=invoice.amount,
+        amount_paid=invoice.amount_paid,
         paid_on=None if invoice.paid_at is None else _paid_on(invoice, invoice.paid_at),
         parties=invoice.parties,
         tax_groups=invoice.tax_groups,

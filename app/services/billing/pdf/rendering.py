@@ -47,6 +47,7 @@ class Printed:
     subtotal: int
     tax: int
     amount: int
+    amount_paid: int
     paid_on: date | None
     parties: Mapping[str, Any]
     tax_groups: Sequence[Mapping[str, Any]]
@@ -199,7 +200,10 @@ class _Page:
         ]
         if document.paid_on is not None and not is_credit:
             paid = f"{words['paid_on']} {day(document.paid_on, self.language)}"
-            rows.append([self._cell(paid, self.pale_right), self._cell("", self.plain)])
+            # The day alone says that the whole was paid, which is wrong where another amount was accepted.
+            is_whole = document.amount_paid == document.amount
+            amount = "" if is_whole else self._money(document.amount_paid)
+            rows.append([self._cell(paid, self.pale_right), self._cell(amount, self.right)])
         return Table(
             rows,
             SUM_WIDTHS,
