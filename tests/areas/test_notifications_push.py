@@ -19,6 +19,7 @@ from app.models.auth import UserSession
 from app.models.notifications import NotificationDelivery, PushSubscription
 from app.models.realtime import EventLog
 from app.services.auth.resealing import SEALED
+from app.services.notifications.push import subscribing
 from app.services.notifications.push.sending import send_push
 from tests.factories.notifications import make_browser, make_notice_delivery
 from tests.support.events import handle_events
@@ -403,3 +404,16 @@ async def test_browser_when_it_subscribes_many_times_at_once(
     answers = await asyncio.gather(*(client.post(URL, headers=one.headers, json=body()) for one in people))
     assert {answer.status_code for answer in answers} <= {200, 201}
     assert await count(db) == 1
+
+
+@pytest.mark.commits
+async def test_browsers_when_more_than_a_person_may_have_subscribe_at_once(
+    client: AsyncClient, db: SystemSession, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscribing, "MOST", 2)
+    addresses = [f"{ENDPOINT}{number}" for number in range(8)]
+    answers = await asyncio.gather(
+        *(client.post(URL, headers=alice.headers, json=body(address)) for address in addresses)
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert await count(db) == 2

@@ -10,6 +10,8 @@ from app.repositories.base import Repository
 
 LOCK_SQL = "SELECT pg_advisory_xact_lock(hashtextextended('push:' || encode($1::bytea, 'hex'), 0))"
 
+LOCK_PERSON_SQL = "SELECT pg_advisory_xact_lock(hashtextextended('push-person:' || $1::uuid, 0))"
+
 TAKE_OVER_SQL = "DELETE FROM push_subscriptions WHERE endpoint_hash = $1::bytea AND user_id <> $2::uuid"
 
 
@@ -35,6 +37,8 @@ class PushRepository(Repository[PushSubscription]):
         browser, where somebody else was signed in before; those messages must not appear there any more.
         """
         await self.session.fetch(LOCK_SQL, endpoint_hash)
+        # The browsers of a person are counted one after the other.
+        await self.session.fetch(LOCK_PERSON_SQL, user_id)
         await self.session.fetch(TAKE_OVER_SQL, endpoint_hash, user_id)
 
     async def drop_oldest(self, user_id: UUID, keep: int) -> None:
