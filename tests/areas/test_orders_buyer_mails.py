@@ -12,6 +12,7 @@ from app.jobs.handlers import handle_event
 from app.models.notifications import Email
 from app.models.orders import Order, OrderSettings
 from app.models.realtime import EventHandling
+from app.models.team import Organization
 from tests.factories.orders import ADDRESS, CUSTOMER, order_body, place_order
 from tests.factories.products import make_product
 from tests.support.events import handle_events
@@ -160,6 +161,20 @@ async def test_mails_when_another_shop_erases_the_same_buyer(
     erase = {"email": CUSTOMER["email"]}
     await client.post("/api/orders/customers/erase", headers=charlie.headers, json=erase)
     assert await db.scalar(select(func.count()).select_from(Email)) == 1
+
+
+async def test_mails_when_the_buyer_asked_for_a_link_before_the_erasure(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona
+) -> None:
+    order = await bag_order(client, db, alice)
+    shop = await db.get_one(Organization, alice.organization_id)
+    asked = {"organization": shop.slug, "email": CUSTOMER["email"], "order_number": order["order_number"]}
+    assert (await client.post("/api/public/orders/track", json=asked)).status_code == 202
+    assert [mail["template"] for mail in await mails(client, database)] == ["order_track_link"]
+    await act(client, alice, order, "cancel")
+    erase = {"email": CUSTOMER["email"]}
+    await client.post("/api/orders/customers/erase", headers=alice.headers, json=erase)
+    assert await db.scalar(select(func.count()).select_from(Email)) == 0
 
 
 async def test_confirmation_when_the_order_was_cancelled_meanwhile(

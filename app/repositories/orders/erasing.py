@@ -15,6 +15,7 @@ from sqlalchemy import (
     func,
     literal,
     null,
+    or_,
     select,
     update,
     values,
@@ -119,7 +120,7 @@ class CustomerRepository(Repository[Order]):
         mails = Email.__table__.c
         statement = delete(Email.__table__).where(  # type: ignore[arg-type]  # a mapped class has a table
             mails.organization_id == organization_id,
-            mails.category == "order_customer",
+            or_(mails.category == "order_customer", mails.template_key == "order_track_link"),
             mails.to_hash.in_(hashes),
         )
         await (await self.session.connection()).execute(statement)
