@@ -10,20 +10,23 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import func, select, update
 
+from app.clients.stripe.sandbox.state import State
 from app.core import clock
 from app.core.database import Database, SystemSession
 from app.jobs.orders import expire_order
 from app.models.billing import Invoice, RevenueEntry
 from app.models.notifications import Email
-from app.models.orders import Order, OrderSettings
+from app.models.orders import Order, OrderPayment, OrderSettings
 from app.models.products import Product
 from app.models.realtime import EventLog
-from app.models.stripe_webhooks import StripeEvent
+from app.models.stripe_webhooks import StripeDifference, StripeEvent
 from app.services.billing.usage import count
-from app.services.orders.link_orders import link_order_id
 from app.services.orders.verifying import report_money
 from app.services.products.stock import report_drift
+from app.services.stripe_webhooks.comparing import sale_differences
+from app.services.stripe_webhooks.link_sessions import link_order_id
 from app.services.stripe_webhooks.processing import process_event
+from app.services.stripe_webhooks.reconciling import reconcile, repair_difference
 from tests.factories.orders import order_body, place_order
 from tests.factories.products import make_product
 from tests.support.personas import Persona
@@ -102,8 +105,22 @@ class LinkShop:
         self.db.add(OrderSettings(organization_id=self.alice.organization_id, **settings))
         await self.db.commit()
 
+    async def differences(self) -> list[StripeDifference]:
+        found = await self.db.scalars(
+            select(StripeDifference)
+            .order_by(StripeDifference.first_seen_at)
+            .execution_options(populate_existing=True)
+        )
+        return list(found)
+
     async def adds_up(self) -> None:
         assert (await report_money(self.db), await report_drift(self.db)) == (0, 0)
+
+
+def forget_events(state: State) -> None:
+    """Stripe keeps events for thirty days."""
+    for name in [name for name, item in state.objects.items() if item["object"] == "event"]:
+        del state.objects[name]
 
 
 @pytest.fixture
@@ -527,3 +544,56 @@ def test_order_id_when_sessions_are_many() -> None:
     assert link_order_id({"id": "cs_1", "created": moment}) == link_order_id(
         {"id": "cs_1", "created": moment}
     )
+
+
+async def test_sale_when_no_event_of_it_came(shop: LinkShop) -> None:
+    """The order is missed even when Stripe lists no event of it any more."""
+    bag = await make_product(shop.db, owner=shop.alice, price=9900, stock=5)
+    session = await shop.buy(await shop.link((await shop.price(bag), 1)))
+    await shop.buy(await shop.link((await shop.price(None), 1), metadata={"organization_id": str(uuid4())}))
+    await shop.stripe.sandbox.change(forget_events)
+    await reconcile(shop.database)
+    assert await shop.differences() == []
+    with clock.travel(timedelta(hours=1)):
+        for _ in range(2):
+            await reconcile(shop.database)
+        (found,) = await shop.differences()
+        assert (found.kind, found.stripe_id, found.status) == ("orphan_payment", session["id"], "open")
+        assert found.organization_id == shop.alice.organization_id
+        assert found.local_ref == str(link_order_id(session))
+        await repair_difference(shop.database, found.id, "test")
+        order = (await shop.db.scalars(select(Order))).one()
+        assert (order.status, order.payment_status) == ("confirmed", "paid")
+        await reconcile(shop.database)
+        assert [row.status for row in await shop.differences()] == ["repaired"]
+        # From here on the payment is compared like any other, though its intent names no order.
+        await shop.db.execute(update(OrderPayment).values(amount=OrderPayment.amount - 1))
+        await shop.db.commit()
+        await reconcile(shop.database)
+        (drifted,) = [row for row in await shop.differences() if row.status == "open"]
+        assert (drifted.kind, drifted.stripe_id) == ("amount_drift", session["payment_intent"])
+
+
+@pytest.mark.parametrize(
+    ("status", "is_placed", "is_paid", "count"),
+    [
+        ("succeeded", True, True, 0),
+        ("succeeded", True, False, 1),
+        ("requires_capture", True, False, 1),
+        ("processing", True, False, 0),
+        ("processing", False, False, 1),
+        (None, True, False, 0),
+        (None, False, False, 1),
+    ],
+)
+def test_sale_when_it_differs(status: str | None, is_placed: bool, is_paid: bool, count: int) -> None:
+    intent = None if status is None else {"id": "pi_1", "status": status}
+    found = {
+        "id": "cs_1",
+        "payment_intent": intent,
+        "payment_status": "paid",
+        "amount_total": 500,
+        "currency": "eur",
+    }
+    differences = sale_differences(found, uuid4(), uuid4(), is_placed=is_placed, is_paid=is_paid)
+    assert [item.repair for item in differences] == ["checkout.session.completed"] * count

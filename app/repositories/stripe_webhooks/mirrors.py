@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, null, select
+from sqlalchemy import and_, null, select, tuple_
 
 from app.core.database import ScopedSession
 from app.models.billing.accounting import Invoice, RevenueEntry
@@ -72,6 +72,11 @@ class MirrorRepository:
             .where(OrderPayment.stripe_payment_intent_id.in_(stripe_ids))
         )
         return await self._by_id(statement)
+
+    async def placed(self, orders: Sequence[tuple[UUID, UUID]]) -> set[UUID]:
+        """The ids of those orders, named by organisation and id, that are here."""
+        statement = select(Order.id).where(tuple_(Order.organization_id, Order.id).in_(orders))
+        return set(await self.session.scalars(statement))
 
     async def charged(self, references: Sequence[str]) -> set[str]:
         """Which of these references of the ledger stand in it as a charge."""

@@ -1,6 +1,5 @@
 """Orders from payment links: a session of a link that a buyer has completed becomes one order."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +24,8 @@ from app.services.orders.link_sales import LinkSale, SoldLine, read_sale
 from app.services.orders.numbers import order_series
 from app.services.products.stock import ReservedProduct
 from app.services.stripe_webhooks.binding import bind
-from app.services.stripe_webhooks.fetching import metadata_id
 from app.services.stripe_webhooks.intake import clean
+from app.services.stripe_webhooks.link_sessions import is_of_link, link_order_id
 from app.services.stripe_webhooks.redacting import without_card_numbers
 
 LONGEST_NOTES = 2000
@@ -35,16 +34,6 @@ MOST_METADATA = 16_000
 
 OURS = frozenset({"organization_id", "order_id", "command_id"})
 """Metadata of the link by which its orders are found; the rest is the shop's."""
-
-
-def is_of_link(found: Mapping[str, Any]) -> bool:
-    """Whether a completed payment session is to become an order: it names us, and none of our orders."""
-    return (
-        found["mode"] == "payment"
-        and found["status"] == "complete"
-        and metadata_id(dict(found), "order_id") is None
-        and metadata_id(dict(found), "organization_id") is not None
-    )
 
 
 async def link_facts(client: StripeClient, found: dict[str, Any]) -> dict[str, Any]:
@@ -64,18 +53,6 @@ async def link_facts(client: StripeClient, found: dict[str, Any]) -> dict[str, A
         refunds = client.pages("refunds.list", params={"payment_intent": intent["id"], "limit": 100})
         facts["payment_intent"] = {**paid, "refunds": [refund async for refund in refunds]}
     return facts
-
-
-def link_order_id(found: Mapping[str, Any]) -> UUID:
-    """The id of the order of a session: always the same one, so that there can be no second.
-
-    A UUIDv7 of the second at which the session was made, whose other bits are a digest of its id.
-    """
-    digest = int.from_bytes(hashlib.sha256(str(found["id"]).encode()).digest()[:16], "big")
-    value = (int(found["created"]) * 1000) << 80
-    value |= 0x7 << 76 | (digest >> 64 & 0xFFF) << 64
-    value |= 0b10 << 62 | digest & (1 << 62) - 1
-    return UUID(int=value)
 
 
 class LinkOrders:

@@ -10,7 +10,7 @@ from app.services.orders.applying import PaymentApplier
 from app.services.orders.checkout_state import close_checkout
 from app.services.orders.disputing import apply_dispute, is_inquiry
 from app.services.orders.events import OrderDisputed
-from app.services.orders.link_orders import LinkOrders, is_of_link, link_facts
+from app.services.orders.link_orders import LinkOrders, link_facts
 from app.services.orders.provider_refunds import RefundImporter
 from app.services.stripe_webhooks.effects import (
     CustomerConflict,
@@ -19,6 +19,7 @@ from app.services.stripe_webhooks.effects import (
     on_stripe,
 )
 from app.services.stripe_webhooks.fetching import id_of, metadata_id
+from app.services.stripe_webhooks.link_sessions import is_of_link
 
 NOT_AN_ORDER = "not_an_order"
 OPENED = "charge.dispute.created"

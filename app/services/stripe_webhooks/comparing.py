@@ -32,6 +32,7 @@ PAID_INVOICE = "invoice.paid"
 REFUND = "charge.refunded"
 PAYMENT = "payment_intent.succeeded"
 AUTHORIZED = "payment_intent.amount_capturable_updated"
+SALE = "checkout.session.completed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,34 @@ def payment_differences(
         )
     elif is_paid and mirror.status == "applied" and found["id"] not in charged:
         yield _gap(found["id"], mirror, amount, repair, "payment")
+
+
+def sale_differences(
+    found: dict[str, Any], owner: UUID, order_id: UUID, *, is_placed: bool, is_paid: bool
+) -> Iterator[Difference]:
+    """A completed session of a payment link, with its intent, whose order or whose payment is not here.
+
+    What its intent says of a payment that is here is compared with all payments.
+    """
+    intent = found.get("payment_intent") or {}
+    if is_placed and (is_paid or intent.get("status") not in PAYMENT_STATES):
+        return
+    yield Difference(
+        kind="orphan_payment",
+        stripe_id=found["id"],
+        organization_id=owner,
+        expected={
+            "status": intent.get("status", found["payment_status"]),
+            "amount": found["amount_total"],
+            "currency": found["currency"],
+            "payment_intent": intent.get("id"),
+        },
+        actual={},
+        explanation="A buyer has completed a payment link of ours, and "
+        + ("its order is not paid here." if is_placed else "there is no order of it here."),
+        repair=SALE,
+        local_ref=str(order_id),
+    )
 
 
 def hint_of(repair: str, stripe_id: str, expected: dict[str, Any]) -> dict[str, Any]:

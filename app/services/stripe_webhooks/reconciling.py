@@ -25,11 +25,13 @@ from app.services.stripe_webhooks.comparing import (
     invoice_differences,
     payment_differences,
     refund_differences,
+    sale_differences,
     subscription_differences,
 )
 from app.services.stripe_webhooks.events import StripeDifferenceFound
 from app.services.stripe_webhooks.fetching import id_of, metadata_id, objects_named
 from app.services.stripe_webhooks.intake import InvalidEvent, clean, event_values, store_event
+from app.services.stripe_webhooks.link_sessions import is_of_link, link_order_id
 from app.services.stripe_webhooks.processing import sync_object
 
 logger = structlog.get_logger(__name__)
@@ -166,6 +168,9 @@ async def _compare(database: Database, client: StripeClient) -> None:
         await _compare_refunds(database, batch)
     async for batch in _batches(client, "payment_intents.list", since):
         await _compare_payments(database, batch)
+    intents = {"status": "complete", "expand": ["data.payment_intent"]}
+    async for batch in _batches(client, "checkout.sessions.list", since, **intents):
+        await _compare_sales(database, batch)
 
 
 async def _compare_subscriptions(database: Database, client: StripeClient) -> None:
@@ -212,19 +217,43 @@ async def _compare_refunds(database: Database, batch: list[dict[str, Any]]) -> N
 
 
 async def _compare_payments(database: Database, batch: list[dict[str, Any]]) -> None:
-    ours = [
-        found
-        for found in _settled(batch)
-        if found["status"] in PAYMENT_STATES and metadata_id(found, "order_id") is not None
-    ]
+    """Intents that name an order of ours or have paid one; those of payment links name none."""
+    paid = [found for found in _settled(batch) if found["status"] in PAYMENT_STATES]
     async with database.transaction() as session:
         rows = MirrorRepository(session)
-        mirrors, charged = await rows.payments(_ids(ours)), await rows.charged(_ids(ours))
+        mirrors, charged = await rows.payments(_ids(paid)), await rows.charged(_ids(paid))
+        ours = [
+            found for found in paid if found["id"] in mirrors or metadata_id(found, "order_id") is not None
+        ]
         owners = await _owners(session, ours, mirrors)
         for found in ours:
             if found["id"] in owners:
                 owner, mirror = owners[found["id"]], mirrors.get(found["id"])
                 await _note(session, payment_differences(found, mirror, owner, charged))
+
+
+async def _compare_sales(database: Database, batch: list[dict[str, Any]]) -> None:
+    """Sessions of payment links: each is an order, and the intent of a paid one is its payment.
+
+    A session may have been open for a day before it was completed; its intent is made then.
+    """
+    ours = [
+        found for found in batch if is_of_link(found) and _settled([found.get("payment_intent") or found])
+    ]
+    intents = [intent for found in ours if (intent := id_of(found.get("payment_intent")))]
+    async with database.transaction() as session:
+        rows = MirrorRepository(session)
+        owners = await _owners(session, ours, {})
+        orders = {found["id"]: link_order_id(found) for found in ours if found["id"] in owners}
+        placed = await rows.placed([(owners[name], order_id) for name, order_id in orders.items()])
+        payments = await rows.payments(intents)
+        for found in ours:
+            if order_id := orders.get(found["id"]):
+                is_paid = id_of(found.get("payment_intent")) in payments
+                found_out = sale_differences(
+                    found, owners[found["id"]], order_id, is_placed=order_id in placed, is_paid=is_paid
+                )
+                await _note(session, found_out)
 
 
 async def _note(session: SystemSession, differences: Iterable[Difference]) -> None:
