@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -31,20 +32,29 @@ logger = structlog.get_logger(__name__)
 _slots: dict[int, asyncio.Semaphore] = {}
 """How many children may run, by their number: the setting does not change while a process lives."""
 
+_turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+"""Those who have children at the moment, or wait for one, by their word."""
+
 
 class TaskFailed(Exception):
     """The child crashed, was killed, or used up what it may: whatever it was given is not good."""
 
 
 async def run_isolated(
-    task: str, folder: Path, arguments: dict[str, Any], *, cpu_seconds: int = CPU_SECONDS
+    task: str,
+    folder: Path,
+    arguments: dict[str, Any],
+    *,
+    cpu_seconds: int = CPU_SECONDS,
+    whose: str | None = None,
 ) -> dict[str, Any]:
     """Run a task of `app/core/isolated` in `folder`; answers its report.
 
-    TaskFailed; 503 `processing_busy` when every slot was taken for half a minute.
+    Of the tasks of one `whose` one runs at a time, so that nobody takes every slot from the others.
+    TaskFailed; 503 `processing_busy` when every slot was taken for half a minute, or the one of `whose`.
     """
     settings = get_settings()
-    async with _slot(settings.isolated_processes):
+    async with _turn(whose), _slot(settings.isolated_processes):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", str(CHILD), task, str(settings.isolated_memory_mb), str(cpu_seconds)),
             stdin=asyncio.subprocess.PIPE,
@@ -103,8 +113,22 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
+async def _turn(whose: str | None) -> AsyncIterator[None]:
+    if whose is None:
+        yield
+        return
+    async with _taken(_turns.setdefault(whose, asyncio.Semaphore(1))):
+        yield
+
+
+@asynccontextmanager
 async def _slot(count: int) -> AsyncIterator[None]:
-    slots = _slots.setdefault(count, asyncio.Semaphore(count))
+    async with _taken(_slots.setdefault(count, asyncio.Semaphore(count))):
+        yield
+
+
+@asynccontextmanager
+async def _taken(slots: asyncio.Semaphore) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(MAX_WAIT):
             await slots.acquire()

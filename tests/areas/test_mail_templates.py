@@ -180,6 +180,28 @@ async def test_trials_when_there_are_too_many(
     assert found == [202, 429]
 
 
+async def test_texts_when_too_many_are_tried(
+    client: AsyncClient, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_settings(), "limit_mail_texts", "1/1m")
+    tried = await client.post(f"{SHIPPED}/preview", json={}, headers=alice.headers)
+    written = await write(client, alice.headers)
+    assert (tried.status_code, written.status_code) == (200, 429)
+
+
+async def test_texts_when_one_person_tries_many_at_once(
+    client: AsyncClient, alice: Persona, charlie: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their second one waits for the first, and nobody else does."""
+    monkeypatch.setattr(isolation, "MAX_WAIT", 0.05)
+    async with isolation._turn(str(alice.user_id)):
+        found = [
+            (await client.post(f"{SHIPPED}/preview", json={}, headers=one.headers)).status_code
+            for one in (alice, charlie)
+        ]
+    assert found == [503, 200]
+
+
 async def test_platform_texts_when_the_staff_writes_them(
     client: AsyncClient, alice: Persona, staff: dict[str, str]
 ) -> None:

@@ -36,6 +36,7 @@ class LimitSettings(BaseSettings):
     )
     limit_mail_org: Rule = Field("1000/1h", description="Mails of one organisation.")
     limit_notification_test: Rule = Field("5/1h", description="Test notices per person.")
+    limit_mail_texts: Rule = Field("60/1m", description="Texts of mails tried and written, per person.")
     limit_unsubscribe_ip: Rule = Field("60/1m", description="Uses of unsubscribe links per address.")
     limit_api_org: Rule = Field("20000/1h", description="Requests by API keys per organisation.")
     limit_api_bad: Rule = Field("60/1m", description="Refused API keys per address.")

@@ -27,6 +27,7 @@ Manager = Annotated[Principal, Depends(allow(Permission.notifications_manage))]
 Key = Annotated[Text, Path(max_length=60, examples=["order_confirmation"])]
 Locale = Annotated[Text, Path(max_length=5, examples=["fr"])]
 
+TRIED = [Depends(limited("mail_texts", by="principal"))]
 OWN_ONLY = {403: ["template_not_overridable"], 404: ["not_found"]}
 JUDGED = {**OWN_ONLY, 422: ["template_invalid"], 503: ["processing_busy"]}
 
@@ -48,7 +49,7 @@ async def get_email_template(_: Manager, templates: OwnTemplates, key: Key, loca
     return await templates.get(key, locale)
 
 
-@router.put("/templates/{key}/{locale}", responses=problems(JUDGED))
+@router.put("/templates/{key}/{locale}", dependencies=TRIED, responses=problems(JUDGED))
 async def write_email_template(
     _: Manager, templates: OwnTemplates, key: Key, locale: Locale, body: TemplateWrite
 ) -> TemplateRead:
@@ -66,7 +67,7 @@ async def reset_email_template(_: Manager, templates: OwnTemplates, key: Key, lo
     await templates.reset(key, locale)
 
 
-@router.post("/templates/{key}/{locale}/preview", responses=problems(JUDGED))
+@router.post("/templates/{key}/{locale}/preview", dependencies=TRIED, responses=problems(JUDGED))
 async def preview_email_template(
     _: Manager, templates: OwnTemplates, key: Key, locale: Locale, body: TemplatePreview
 ) -> RenderedTemplate:

@@ -77,9 +77,18 @@ async def written(
 
 
 async def render_written(
-    template: str, locale: str, texts: Texts, variables: Mapping[str, str], *, manage: str = ""
+    template: str,
+    locale: str,
+    texts: Texts,
+    variables: Mapping[str, str],
+    *,
+    manage: str = "",
+    whose: UUID | None = None,
 ) -> RenderedMail:
-    """The mail by texts that somebody wrote, in a process of its own; TextRefused. Never in a transaction."""
+    """The mail by texts that somebody wrote, in a process of its own; TextRefused. Never in a transaction.
+
+    `whose`: who tries the texts out; of one person one is rendered at a time.
+    """
     try:
         report = await run_isolated(
             "mails.render",
@@ -92,6 +101,7 @@ async def render_written(
                 "frame": {"locale": language(locale), "manage_url": manage},
             },
             cpu_seconds=CPU_SECONDS,
+            whose=str(whose) if whose is not None else None,
         )
     except TaskFailed:
         raise TextRefused("html", None, "too_slow", "rendering takes too long, or too much memory") from None

@@ -68,7 +68,7 @@ class TemplateService:
         """Use these texts from now on, as a new version. 404; 403; 422 `template_invalid`."""
         self._check(key, locale)
         texts = Texts(subject=body.subject, html=body.html, text=body.text)
-        await _judged(key, locale, texts, sample_of(key))
+        await self._judged(key, locale, texts, sample_of(key))
         await self.templates.lock(self.organization_id, key, locale)
         await self._put_aside(key, locale)
         version = await self.templates.newest_version(self.organization_id, key, locale) + 1
@@ -124,9 +124,22 @@ class TemplateService:
         async with self.database.owner(self.principal, autocommit=True) as reading:
             own = await written(reading, self.organization_id, key, locale)
         sent = {name: value for name, value in body.model_dump(exclude={"variables"}).items() if value}
-        return await _judged(
+        return await self._judged(
             key, locale, replace(own or from_files(key, locale), **sent), {**sample, **body.variables}
         )
+
+    async def _judged(self, key: str, locale: str, texts: Texts, variables: dict[str, str]) -> RenderedMail:
+        """The mail by these texts; 422 `template_invalid` with the part and the line that are wrong."""
+        try:
+            return await render_written(key, locale, texts, variables, whose=self.principal.user_id)
+        except TextRefused as refusal:
+            where = f"Line {refusal.line}: " if refusal.line is not None else ""
+            raise Invalid(
+                "template_invalid",
+                "The texts cannot be used; mend what is named and send them again.",
+                errors=[FieldError(f"/{refusal.part}", refusal.code, f"{where}{refusal.why}.")],
+                line=refusal.line,
+            ) from None
 
     async def _in_use(self, key: str | None, locale: str | None) -> Rows:
         """The owner's rows over the platform's."""
@@ -172,20 +185,6 @@ class TemplateService:
         return TemplateRead(
             **summary.model_dump(), html=texts.html, text=texts.text, variables=sample_of(key)
         )
-
-
-async def _judged(key: str, locale: str, texts: Texts, variables: dict[str, str]) -> RenderedMail:
-    """The mail by these texts; 422 `template_invalid` with the part and the line that are wrong."""
-    try:
-        return await render_written(key, locale, texts, variables)
-    except TextRefused as refusal:
-        where = f"Line {refusal.line}: " if refusal.line is not None else ""
-        raise Invalid(
-            "template_invalid",
-            "The texts cannot be used; mend what is named and send them again.",
-            errors=[FieldError(f"/{refusal.part}", refusal.code, f"{where}{refusal.why}.")],
-            line=refusal.line,
-        ) from None
 
 
 def _of_organization(session: Owner, database: DatabaseOf, principal: CurrentPrincipal) -> TemplateService:
