@@ -499,6 +499,22 @@ async def test_deliveries_when_five_are_under_way(
     assert await statuses(db) == ["succeeded", *["sending"] * 4, "succeeded", "succeeded"]
 
 
+async def test_deliveries_when_their_jobs_come_in_another_order(
+    database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """The oldest goes first, whichever job comes first, and every job sends one."""
+    endpoint, _ = await make_webhook(db, owner=alice)
+    for _ in range(3):
+        await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=clock.now())
+    in_order = [row.id for row in await rows(db)]
+    async with database.transaction(principal=SENDER) as session:
+        taken = [
+            await take(session, alice.organization_id, endpoint.id, delivery_id)
+            for delivery_id in (in_order[2], in_order[0], in_order[1], in_order[0])
+        ]
+    assert [one.delivery_id if one else None for one in taken] == [*in_order, None]
+
+
 async def test_deliveries_when_their_endpoint_has_just_failed(
     database: Database, db: SystemSession, alice: Persona
 ) -> None:

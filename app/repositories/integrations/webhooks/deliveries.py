@@ -155,17 +155,32 @@ class DeliveryRepository(Repository[WebhookDelivery]):
             )
         return ids
 
-    async def oldest_held(self, delivery: WebhookDelivery) -> WebhookDelivery | None:
-        """The oldest one held of those to the same endpoint that come before this; the endpoint is locked."""
-        happened = tuple_(WebhookDelivery.created_at, WebhookDelivery.id)
+    async def first_in_line(
+        self,
+        organization_id: UUID,
+        endpoint_id: UUID,
+        due: datetime,
+        *,
+        before: WebhookDelivery | None = None,
+    ) -> WebhookDelivery | None:
+        """The oldest delivery to an endpoint that waits until then at most; the endpoint is locked.
+
+        With `before`: of those that come before it, also what is held. Reads two rows at most, by an index.
+        """
+        order = (WebhookDelivery.created_at, WebhookDelivery.id)
+        lines = [and_(WebhookDelivery.status == "pending", WebhookDelivery.next_attempt_at <= due)]
+        if before is not None:
+            is_before = tuple_(*order) < (before.created_at, before.id)
+            lines = [and_(line, is_before) for line in (*lines, WebhookDelivery.status == "held")]
+        ids = select(WebhookDelivery.id).where(*_of(organization_id, endpoint_id)).order_by(*order).limit(1)
+        firsts = [ids.where(line) for line in lines]
         statement = (
             self.select()
             .where(
-                *_of(delivery.organization_id, delivery.endpoint_id),
-                WebhookDelivery.status == "held",
-                happened < (delivery.created_at, delivery.id),
+                WebhookDelivery.organization_id == organization_id,
+                or_(*(WebhookDelivery.id == first.scalar_subquery() for first in firsts)),
             )
-            .order_by(WebhookDelivery.created_at, WebhookDelivery.id)
+            .order_by(*order)
             .limit(1)
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)

@@ -67,7 +67,10 @@ async def deliver(
 async def take(
     session: SystemSession, organization_id: UUID, endpoint_id: UUID, delivery_id: UUID
 ) -> Taken | None:
-    """Lease a delivery; None when it is not to be sent now, after noting why."""
+    """Lease a delivery, or the one whose turn it is; None when none is to be sent now, after noting why.
+
+    Jobs come in any order, so each is a turn of its endpoint rather than of its own delivery.
+    """
     endpoint = await EndpointRepository(session).lock(organization_id, endpoint_id)
     if endpoint is None:
         return None
@@ -75,19 +78,22 @@ async def take(
     delivery = await deliveries.lock(organization_id, delivery_id, skip_locked=True)
     now = await session.now()
     if delivery is None or not _is_due(delivery, now):
+        # The turn of another delivery may have been used for this one.
+        delivery = await deliveries.first_in_line(organization_id, endpoint_id, now + EARLY)
+    if delivery is None:
         return None
     event = await deliveries.event(delivery.event_id)
     if event is None or endpoint.disabled_reason == "gone" or not wants(endpoint.events, delivery.event_type):
-        await deliveries.change(organization_id, delivery_id, _finished("cancelled", now))
+        await deliveries.change(organization_id, delivery.id, _finished("cancelled", now))
         return None
     if endpoint.status != "active" or endpoint.circuit != "closed":
         held = {"status": "held", "next_attempt_at": None, "lease_until": None}
-        await deliveries.change(organization_id, delivery_id, held)
+        await deliveries.change(organization_id, delivery.id, held)
         return None
-    others = await deliveries.count_sending(organization_id, endpoint_id, now, other_than=delivery_id)
+    others = await deliveries.count_sending(organization_id, endpoint_id, now, other_than=delivery.id)
     if others >= (AT_ONCE_FAILING if endpoint.failure_count else AT_ONCE):
         # The next request that ends lets it go; a job that came back every second would be one per delivery.
-        await deliveries.change(organization_id, delivery_id, {"status": "held", "next_attempt_at": now})
+        await deliveries.change(organization_id, delivery.id, {"status": "held", "next_attempt_at": now})
         return None
     return await _begin_oldest(session, endpoint, delivery, event, now)
 
@@ -108,18 +114,20 @@ async def _begin_oldest(
     event: tuple[str, str | None] | None,
     now: datetime,
 ) -> Taken | None:
-    """Begin what is held of earlier events first; the delivery whose turn it was then waits in its place.
+    """Begin what waits, or is held, of earlier events first.
 
-    So nothing overtakes what is let go step by step, and no more goes at once than was let go.
+    A delivery for which a held one goes waits in the place of that one: so nothing overtakes what is let go
+    step by step, and no more goes at once than was let go.
     """
-    deliveries = DeliveryRepository(session)
-    older = await deliveries.oldest_held(delivery)
+    organization_id, deliveries = delivery.organization_id, DeliveryRepository(session)
+    older = await deliveries.first_in_line(organization_id, endpoint.id, now + EARLY, before=delivery)
     if older is not None:
-        waits = {"status": "held", "next_attempt_at": older.next_attempt_at, "lease_until": None}
-        await deliveries.change(delivery.organization_id, delivery.id, waits)
+        if older.status == "held":
+            waits = {"status": "held", "next_attempt_at": older.next_attempt_at, "lease_until": None}
+            await deliveries.change(organization_id, delivery.id, waits)
         delivery, event = older, await deliveries.event(older.event_id)
     if event is None:
-        await deliveries.change(delivery.organization_id, delivery.id, _finished("cancelled", now))
+        await deliveries.change(organization_id, delivery.id, _finished("cancelled", now))
         return None
     return await _begin(session, endpoint, delivery, event, now)
 
