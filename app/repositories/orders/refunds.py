@@ -37,8 +37,20 @@ class PaymentRepository(Narrowed[OrderPayment]):
         )
         return list((await self.session.execute(statement)).scalars().all())
 
+    async def order_of_intent(self, organization_id: UUID, intent_id: str) -> UUID | None:
+        """The order whose payment this PaymentIntent of Stripe's became: what is to be locked."""
+        statement = select(OrderPayment.order_id).where(
+            OrderPayment.organization_id == organization_id,
+            OrderPayment.stripe_payment_intent_id == intent_id,
+        )
+        found: UUID | None = await self.session.scalar(statement)
+        return found
+
     async def of_intent(self, organization_id: UUID, intent_id: str) -> OrderPayment | None:
-        """The payment that this PaymentIntent of Stripe's became, if it is one of an order."""
+        """The payment that this PaymentIntent of Stripe's became, if it is one of an order.
+
+        For callers who have locked the order: a row that was read before may have changed since.
+        """
         return await self.one(
             OrderPayment.organization_id == organization_id,
             OrderPayment.stripe_payment_intent_id == intent_id,

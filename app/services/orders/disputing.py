@@ -4,9 +4,11 @@ from typing import Any
 
 from app.core.database import ScopedSession
 from app.models.orders import Order, OrderPayment
+from app.repositories.billing.ledger import LedgerRepository
 from app.services.billing.ledger import EntryType, record
 from app.services.orders.events import OrderDisputed, OrderEventKind, OrderUpdated
 from app.services.orders.provider_refunds import status_by_sums
+from app.services.orders.states import DISPUTED
 
 OPEN = frozenset({"needs_response", "under_review"})
 INQUIRY = "warning_"
@@ -25,7 +27,7 @@ async def apply_dispute(
 ) -> list[OrderEventKind] | None:
     """Bring a locked order to what a dispute of its payment says; None when that changes nothing.
 
-    A dispute that was decided stays decided, whatever older events say.
+    One that was won stays won, whatever is said that was asked before; one that was lost may be won later.
     """
     status = str(dispute["status"])
     if is_inquiry(dispute) or (status not in OPEN and status not in {"won", "lost"}):
@@ -33,6 +35,10 @@ async def apply_dispute(
     await _record(session, order, payment, dispute, "dispute", -int(dispute["amount"]))
     if status == "won":
         await _record(session, order, payment, dispute, "dispute_reversal", int(dispute["amount"]))
+    elif await LedgerRepository(session, order.organization_id).stands(
+        "dispute_reversal", str(dispute["id"])
+    ):
+        return None
     if payment.status != "applied":
         return None
     if status == "won":
@@ -41,11 +47,14 @@ async def apply_dispute(
 
 
 def _begin(order: Order) -> list[OrderEventKind] | None:
-    """The bank holds the money: nothing may leave until it has decided."""
+    """The bank holds the money: nothing may leave until it has decided.
+
+    Whatever else holds the order goes on doing so, even after the dispute.
+    """
     if order.payment_status not in DISPUTABLE:
         return None
     order.payment_status = "disputed"
-    order.hold_reason = "dispute"
+    order.hold_reason = order.hold_reason or "dispute"
     return [OrderDisputed]
 
 
@@ -60,7 +69,7 @@ def _lose(order: Order) -> list[OrderEventKind] | None:
 
 def _end(order: Order) -> list[OrderEventKind] | None:
     """The seller has won: the money is where the sums say, and the hold ends."""
-    if order.payment_status != "disputed":
+    if order.payment_status not in DISPUTED:
         return None
     order.payment_status = status_by_sums(order)
     if order.hold_reason == "dispute":

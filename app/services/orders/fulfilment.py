@@ -91,7 +91,8 @@ class FulfilmentService:
                 await self._take_stock(order)
             case reason if reason in MISMATCHES and await self.payments.has_unresolved(order.id):
                 raise Conflict("payment_unresolved", "Accept the payment that does not fit, or refund it.")
-        order.hold_reason = None
+        # What held the order before a dispute is over; the dispute itself is not.
+        order.hold_reason = "dispute" if order.payment_status == "disputed" else None
         if order.status == "pending" and order.reservation_expires_at is None:
             # The money that did not fit is gone; the buyer has a while to pay again.
             order.reservation_expires_at = await self.session.now() + SECOND_CHANCE

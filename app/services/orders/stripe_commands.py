@@ -92,9 +92,9 @@ class IntentCall(StripeCall):
     ) -> None:
         """Apply what the intent says now."""
         applier = PaymentApplier(session, command.organization_id, str(command.id))
-        payment = await applier.payments.of_intent(command.organization_id, result["id"])
-        if payment is not None:
-            await applier.apply_payment(await applier.take(payment.order_id), result)
+        order_id = await applier.payments.order_of_intent(command.organization_id, result["id"])
+        if order_id is not None:
+            await applier.apply_payment(await applier.take(order_id), result)
 
     def resync(self, command: StripeCommandRow, _error: StripeError) -> tuple[str, dict[str, Any]] | None:
         """What the intent is instead."""

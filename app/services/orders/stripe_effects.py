@@ -99,10 +99,11 @@ async def on_refunds(session: SystemSession, fetched: dict[str, Any], event: Str
 async def on_charge(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """What Stripe took for a payment is known."""
     applier = PaymentApplier(session, event.owner, event.id)
-    payment = await applier.payments.of_intent(event.owner, str(id_of(fetched.get("payment_intent"))))
-    if payment is None:
+    intent_id = str(id_of(fetched.get("payment_intent")))
+    order_id = await applier.payments.order_of_intent(event.owner, intent_id)
+    if order_id is None:
         return NOT_AN_ORDER
-    await _record_fee(session, event.owner, payment.order_id, fetched)
+    await _record_fee(session, event.owner, order_id, fetched)
     return None
 
 
@@ -165,8 +166,7 @@ async def _order_of(applier: PaymentApplier, intent: dict[str, Any]) -> UUID | N
     named = metadata_id(intent, "order_id")
     if named is not None:
         return named
-    payment = await applier.payments.of_intent(applier.organization_id, str(intent["id"]))
-    return None if payment is None else payment.order_id
+    return await applier.payments.order_of_intent(applier.organization_id, str(intent["id"]))
 
 
 async def _record_fee(session: ScopedSession, organization_id: UUID, order_id: UUID, charge: Any) -> None:
