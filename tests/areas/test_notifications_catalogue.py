@@ -18,6 +18,7 @@ from app.models.team import TeamMember
 from app.services.notifications.categories import CATEGORIES
 from app.services.notifications.inbox.notices import MAKERS, Fact, Notice
 from app.services.notifications.templates import VARIABLES
+from app.services.orders.events import DisputeFacts, DisputeState
 from tests.invariants.test_events import fields_of, sample
 from tests.support.events import handle_events
 from tests.support.personas import Persona
@@ -90,6 +91,33 @@ async def test_notice_when_an_attempt_to_pay_is_told(
 ) -> None:
     values = {"attempt": attempt, "attempts_told_before": attempt - 1, "is_last_attempt": is_last}
     assert len(await notices(db, "invoice.payment_failed", alice, **values)) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "fr", "en"),
+    [
+        ("inquiry", "warning", "Question de la banque sur la", "The bank asks about"),
+        ("inquiry_closed", "info", "Question de la banque close", "is closed"),
+        ("open", "error", "contestée", "disputed"),
+        ("won", "success", "Contestation gagnée", "won"),
+        ("lost", "error", "Contestation perdue", "lost"),
+    ],
+)
+async def test_notice_when_a_dispute_stands_otherwise(
+    db: SystemSession, alice: Persona, state: DisputeState, level: str, fr: str, en: str
+) -> None:
+    facts = DisputeFacts(state=state, amount=1234, currency="EUR")
+    (notice,) = await notices(db, "order.disputed", alice, dispute=facts, total_amount=99900)
+    assert notice.level == level
+    assert fr in notice.words["fr"].title
+    assert en in notice.words["en"].title
+    assert "12,34\u00a0EUR" in notice.words["fr"].message
+    assert "EUR\u00a012.34" in notice.words["en"].message
+
+
+async def test_notice_when_another_amount_was_paid(db: SystemSession, alice: Persona) -> None:
+    (notice,) = await notices(db, "order.paid", alice, total_amount=12345, amount_paid=12000)
+    assert "EUR\u00a0120.00" in notice.words["en"].message
 
 
 async def told(db: SystemSession, database: Database, who: Persona) -> list[tuple[str | None, UUID | None]]:

@@ -1,5 +1,6 @@
 """Every case of a payment that arrives for an order: in time, twice, late or wrong, told of in any order."""
 
+import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -98,6 +99,11 @@ class Shop:
         assert answer.status_code == 200, answer.text
         text = "".join(page.extract_text() for page in PdfReader(BytesIO(answer.content)).pages)
         return text.replace("\u00a0", " ").splitlines()
+
+    async def disputes(self) -> list[str]:
+        """How the disputes stood that were told of."""
+        rows = await self.db.scalars(select(EventLog.body).where(EventLog.type == "order.disputed"))
+        return [json.loads(body)["data"]["dispute"]["state"] for body in rows]
 
     async def told(self, kind: str) -> int:
         statement = select(func.count()).select_from(EventLog).where(EventLog.type == kind)
@@ -398,6 +404,7 @@ async def test_dispute_when_it_is_won_or_lost(shop: Shop) -> None:
     assert states(await shop.read(lost)) == ("confirmed", "charged_back", "dispute")
     moved = sorted(entry[:2] for entry in await shop.ledger() if entry[0].startswith("dispute"))
     assert moved == [("dispute", -12345), ("dispute", -12345), ("dispute_reversal", 12345)]
+    assert sorted(await shop.disputes()) == ["lost", "open", "open", "won"]
     await shop.adds_up()
 
 
@@ -414,7 +421,7 @@ async def test_dispute_when_it_is_a_question_only(shop: Shop) -> None:
     await shop.settle(again=True)
     assert states(await shop.read(order)) == ("confirmed", "paid", None)
     assert [entry[0] for entry in await shop.ledger()] == ["charge"]
-    assert await shop.told("order.disputed") == 1
+    assert await shop.disputes() == ["inquiry"]
 
 
 @pytest.mark.parametrize(

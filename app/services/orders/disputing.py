@@ -1,18 +1,29 @@
 """Disputes: a buyer's bank takes the money of an order back, and gives it back when the seller wins."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from app.core.database import ScopedSession
 from app.models.orders import Order, OrderPayment
 from app.repositories.billing.ledger import LedgerRepository
 from app.services.billing.ledger import EntryType, record
-from app.services.orders.events import OrderDisputed, OrderEventKind, OrderUpdated
+from app.services.orders.events import DisputeFacts, DisputeState, OrderDisputed, OrderEventKind
 from app.services.orders.provider_refunds import status_by_sums
 from app.services.orders.states import DISPUTED
 
 OPEN = frozenset({"needs_response", "under_review"})
 INQUIRY = "warning_"
 """So begin the statuses of a mere question of the bank's, which moves no money."""
+
+STATES: Mapping[str, DisputeState] = {
+    "warning_needs_response": "inquiry",
+    "warning_under_review": "inquiry",
+    "warning_closed": "inquiry_closed",
+    "won": "won",
+    "lost": "lost",
+}
+"""How a dispute stands by its status at Stripe; in any other the bank holds the money."""
 
 DISPUTABLE = frozenset({"paid", "partially_refunded", "refunded"})
 
@@ -41,40 +52,49 @@ async def apply_dispute(
         return None
     if payment.status != "applied":
         return None
-    if status == "won":
-        return _end(order)
-    return _lose(order) if status == "lost" else _begin(order)
+    has_changed = {"won": _end, "lost": _lose}.get(status, _begin)(order)
+    return [dispute_event(dispute)] if has_changed else None
 
 
-def _begin(order: Order) -> list[OrderEventKind] | None:
+def dispute_event(dispute: dict[str, Any]) -> OrderEventKind:
+    """The event of an order that tells how this dispute stands now."""
+    facts = DisputeFacts(
+        state=STATES.get(str(dispute["status"]), "open"),
+        amount=int(dispute["amount"]),
+        currency=str(dispute["currency"]).upper(),
+    )
+    return partial(OrderDisputed, dispute=facts)
+
+
+def _begin(order: Order) -> bool:
     """The bank holds the money: nothing may leave until it has decided.
 
-    Whatever else holds the order goes on doing so, even after the dispute.
+    Whatever else holds the order goes on doing so, even after the dispute. Whether that was new.
     """
     if order.payment_status not in DISPUTABLE:
-        return None
+        return False
     order.payment_status = "disputed"
     order.hold_reason = order.hold_reason or "dispute"
-    return [OrderDisputed]
+    return True
 
 
-def _lose(order: Order) -> list[OrderEventKind] | None:
-    """The buyer has the money back for good."""
+def _lose(order: Order) -> bool:
+    """The buyer has the money back for good. Whether that was new."""
     if order.payment_status not in DISPUTABLE | {"disputed"}:
-        return None
+        return False
     order.payment_status = "charged_back"
     order.hold_reason = order.hold_reason or "dispute"
-    return [OrderDisputed]
+    return True
 
 
-def _end(order: Order) -> list[OrderEventKind] | None:
-    """The seller has won: the money is where the sums say, and the hold ends."""
+def _end(order: Order) -> bool:
+    """The seller has won: the money is where the sums say, and the hold ends. Whether that was new."""
     if order.payment_status not in DISPUTED:
-        return None
+        return False
     order.payment_status = status_by_sums(order)
     if order.hold_reason == "dispute":
         order.hold_reason = None
-    return [OrderUpdated]
+    return True
 
 
 async def _record(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from app.core.events import Audience, AuditSpec, Event
@@ -243,13 +243,30 @@ class OrderPaymentHeld(OrderEvent):
     webhook: ClassVar[bool] = False
 
 
+DisputeState = Literal["inquiry", "inquiry_closed", "open", "won", "lost"]
+"""How a dispute stands for the seller: the bank merely asks, holds the money, or has decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeFacts:
+    """What an event says of one dispute; `amount` in minor units of `currency`."""
+
+    state: DisputeState
+    amount: int
+    currency: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class OrderDisputed(OrderEvent):
-    """The buyer's bank has taken the money back, for now or for good."""
+    """The buyer's bank asks about the payment of an order, has taken the money back, or has decided."""
 
     type: ClassVar[str] = "order.disputed"
-    description: ClassVar[str] = "The buyer disputes the payment of an order, or has won, or the bank asks."
+    description: ClassVar[str] = (
+        "A payment is disputed, or the bank asks, or has decided: see `dispute.state`."
+    )
     handlers: ClassVar[tuple[str, ...]] = ("notifications",)
+
+    dispute: DisputeFacts
 
 
 @dataclass(frozen=True, kw_only=True)

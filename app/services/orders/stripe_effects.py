@@ -8,8 +8,7 @@ from app.core.database import ScopedSession, SystemSession
 from app.services.billing.ledger import record
 from app.services.orders.applying import PaymentApplier
 from app.services.orders.checkout_state import close_checkout
-from app.services.orders.disputing import apply_dispute, is_inquiry
-from app.services.orders.events import OrderDisputed
+from app.services.orders.disputing import apply_dispute, dispute_event, is_inquiry
 from app.services.orders.link_orders import LinkOrders, link_facts
 from app.services.orders.provider_refunds import RefundImporter
 from app.services.stripe_webhooks.effects import (
@@ -137,7 +136,7 @@ async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: Str
     events = await apply_dispute(session, order, payment, fetched)
     if is_inquiry(fetched) and event.type == OPENED:
         # Money stays where it is; the seller has to answer all the same, and is told once.
-        events = [OrderDisputed]
+        events = [dispute_event(fetched)]
     await applier.put_back(order, events)
     return None
 

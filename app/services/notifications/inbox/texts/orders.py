@@ -1,6 +1,7 @@
 """Notices about orders, to those who work on them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from app.core.database import SystemSession
 from app.core.permissions import Permission
@@ -61,11 +62,6 @@ SAID: Mapping[str, tuple[Level, tuple[str, str], tuple[str, str]]] = {
             "A payment came that does not fit the order. Decide what becomes of it.",
         ),
     ),
-    OrderDisputed.type: (
-        "error",
-        ("Commande {number} contestée", "Le paiement de {amount} est contesté par la banque de l'acheteur."),
-        ("Order {number} disputed", "The buyer's bank disputes the payment of {amount}."),
-    ),
     OrderRefundFailed.type: (
         "error",
         (
@@ -78,6 +74,67 @@ SAID: Mapping[str, tuple[Level, tuple[str, str], tuple[str, str]]] = {
         ),
     ),
 }
+
+DISPUTED: Mapping[str, tuple[Level, tuple[str, str], tuple[str, str]]] = {
+    "inquiry": (
+        "warning",
+        (
+            "Question de la banque sur la commande {number}",
+            "La banque de l'acheteur pose une question sur le paiement de {amount}. Aucun argent n'est"
+            " retenu, à moins qu'une contestation ne suive.",
+        ),
+        (
+            "The bank asks about order {number}",
+            "The buyer's bank asks about the payment of {amount}. No money is held back, unless a dispute"
+            " follows.",
+        ),
+    ),
+    "inquiry_closed": (
+        "info",
+        (
+            "Question de la banque close : commande {number}",
+            "La question de la banque sur le paiement de {amount} est close. Aucun argent n'a été retenu.",
+        ),
+        (
+            "The bank's question about order {number} is closed",
+            "The bank's question about the payment of {amount} is closed. No money was held back.",
+        ),
+    ),
+    "open": (
+        "error",
+        (
+            "Commande {number} contestée",
+            "L'acheteur conteste un paiement auprès de sa banque, qui retient {amount} jusqu'à sa décision.",
+        ),
+        (
+            "Order {number} disputed",
+            "The buyer disputes a payment with the bank, which holds {amount} until it has decided.",
+        ),
+    ),
+    "won": (
+        "success",
+        (
+            "Contestation gagnée : commande {number}",
+            "La banque a décidé en votre faveur et vous rend {amount}.",
+        ),
+        (
+            "Dispute of order {number} won",
+            "The bank has decided in your favour, and gives {amount} back to you.",
+        ),
+    ),
+    "lost": (
+        "error",
+        (
+            "Contestation perdue : commande {number}",
+            "La banque a décidé en faveur de l'acheteur, qui garde {amount}.",
+        ),
+        (
+            "Dispute of order {number} lost",
+            "The bank has decided in the buyer's favour, who keeps {amount}.",
+        ),
+    ),
+}
+"""What is said of a dispute, by how it stands."""
 
 MAILED = frozenset({OrderOversold.type, OrderPaymentHeld.type, OrderDisputed.type, OrderRefundFailed.type})
 """What cannot wait until somebody looks into the application."""
@@ -95,12 +152,14 @@ MAILED = frozenset({OrderOversold.type, OrderPaymentHeld.type, OrderDisputed.typ
 )
 async def order_notices(session: SystemSession, fact: Fact) -> list[Notice]:  # noqa: ARG001 - all is said
     """To whoever may work on orders."""
-    level, fr, en = SAID[fact.type]
+    dispute = fact.data.get("dispute")
+    level, fr, en = SAID[fact.type] if dispute is None else DISPUTED[dispute["state"]]
+    amount, currency = _amount(fact.type, fact.data)
     number = str(fact.data["order_number"] or fact.data["order_id"][-8:])
 
     def say(texts: tuple[str, str], language: str, action: str) -> Words:
-        amount = money(fact.data["total_amount"], fact.data["currency"], language)
-        title, message = (text.format(number=number, amount=amount) for text in texts)
+        shown = money(amount, currency, language)
+        title, message = (text.format(number=number, amount=shown) for text in texts)
         return Words(title, message, action)
 
     return [
@@ -115,3 +174,10 @@ async def order_notices(session: SystemSession, fact: Fact) -> list[Notice]:  # 
             ids={"order_id": fact.data["order_id"]},
         )
     ]
+
+
+def _amount(kind: str, data: Mapping[str, Any]) -> tuple[int, str]:
+    """What the words are about: what was disputed or received, else what the order costs."""
+    if "dispute" in data:
+        return data["dispute"]["amount"], data["dispute"]["currency"]
+    return data["amount_paid" if kind == OrderPaid.type else "total_amount"], data["currency"]
