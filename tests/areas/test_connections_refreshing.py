@@ -303,6 +303,12 @@ async def test_refresh_route_when_it_is_asked(client: AsyncClient, db: SystemSes
     answer = await client.post(f"/api/integrations/{row['id']}/refresh", headers=alice.headers)
     assert (answer.status_code, answer.json()["status"]) == (200, "connected")
     assert (await row_of(db, row["id"])).token_version == 2
+    # Somebody else asks as well, a moment later.
+    answer = await client.post(f"/api/integrations/{row['id']}/refresh", headers=alice.headers)
+    assert (answer.status_code, (await row_of(db, row["id"])).token_version) == (200, 2)
+    with clock.travel(timedelta(seconds=6)):
+        answer = await client.post(f"/api/integrations/{row['id']}/refresh", headers=alice.headers)
+    assert (answer.status_code, (await row_of(db, row["id"])).token_version) == (200, 3)
     down = await connected(client, alice, "hubspot", behaves="refresh_down")
     answer = await client.post(f"/api/integrations/{down['id']}/refresh", headers=alice.headers)
     assert (answer.status_code, answer.json()["code"]) == (503, "provider_unavailable")
