@@ -22,8 +22,10 @@ from app.models.billing import Invoice, RevenueEntry
 from app.models.orders import DiscountCode, Order, OrderSettings
 from app.models.products import Product
 from app.models.realtime import EventLog
+from app.models.stripe_webhooks import StripeEvent
 from app.services.orders.verifying import report_money
 from tests.areas.test_orders_pricing import make_code
+from tests.factories.orders import order_body
 from tests.factories.products import make_product
 from tests.support.events import handle_events
 from tests.support.personas import Persona
@@ -378,6 +380,23 @@ async def test_payment_when_it_names_an_order_of_another_organisation(shop: Shop
     await shop.settle(again=True)
     told = await shop.read(order)
     assert (states(told), told["payments"]) == (("pending", "unpaid", None), [])
+
+
+async def test_payment_when_its_order_was_never_placed(shop: Shop) -> None:
+    """A draft has neither number nor stock: staff looks at the money, and the draft stays one."""
+    body = order_body((await shop.product(), 1), status="draft")
+    answer = await shop.client.post("/api/orders", headers=shop.alice.headers, json=body)
+    order = {**answer.json(), "organization": shop.alice.organization_id}
+    intent = await pay_other(shop.stripe, order, 12345)
+    await shop.settle(times=2)
+    told = await shop.read(order)
+    assert (states(told), told["payments"]) == (("draft", "unpaid", None), [])
+    query = select(StripeEvent.last_error).where(
+        StripeEvent.object_id == intent["id"], StripeEvent.status == "dead"
+    )
+    assert "order_not_placed" in str(await shop.db.scalar(query))
+    gone = await shop.client.delete(f"/api/orders/{order['id']}", headers=shop.alice.headers)
+    assert gone.status_code == 204
 
 
 async def test_dispute_when_it_is_won_or_lost(shop: Shop) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from app.clients.stripe import StripeUnavailable
 from app.core.config import get_settings
@@ -438,3 +438,20 @@ def test_objects_when_an_invoice_names_its_subscription() -> None:
     assert objects_named(invoice) == {"in_1": "invoice", "cus_1": "customer", "sub_1": "subscription"}
     assert metadata_id(invoice, "organization_id") == owner
     assert metadata_id({"metadata": {"organization_id": "no id"}}, "organization_id") is None
+
+
+@pytest.mark.parametrize("parent", [5, ["sub_1"], {"subscription_details": "sub_1"}])
+async def test_event_when_what_it_names_has_another_shape(
+    client: AsyncClient, db: SystemSession, database: Database, stripe_sandbox: StripeSandbox, parent: Any
+) -> None:
+    """It names nobody of ours, and is passed over in the end like any other that does not."""
+    subject = {"id": "ch_1", "object": "charge", "parent": parent, "metadata": 7}
+    event = await receive(client, stripe_sandbox, subject, "charge.updated")
+    await db.execute(
+        update(StripeEvent)
+        .where(StripeEvent.id == event["id"])
+        .values(received_at=StripeEvent.received_at - timedelta(minutes=11))
+    )
+    await db.commit()
+    await process_event(database, event["id"])
+    assert (await row_of(db, event)).status == "skipped"

@@ -35,7 +35,7 @@ from app.services.orders.provider_refunds import refund_all
 from app.services.orders.states import PAYMENT_STATUS_MOVES, UNPAID
 from app.services.products.stock import Actor, StockService
 from app.services.stripe_webhooks.commands import queue_command
-from app.services.stripe_webhooks.effects import CustomerConflict, EventUnresolved
+from app.services.stripe_webhooks.effects import CustomerConflict, EventDead, EventUnresolved
 
 logger = structlog.get_logger(__name__)
 
@@ -137,7 +137,12 @@ class PaymentApplier:
         return settings is not None and settings.oversold_policy == "backorder"
 
     async def _arrived(self, order: Order, intent: dict[str, Any]) -> Events:
-        """The ten cases of a payment that is there, or promised; the first that fits wins."""
+        """The ten cases of a payment that is there, or promised; the first that fits wins.
+
+        EventDead for one that names a draft, which cannot be paid: somebody has to look at that money.
+        """
+        if order.status == "draft":
+            raise EventDead("order_not_placed", str(order.id))
         is_captured = intent["status"] == "succeeded"
         payments = await self.payments.of_order(order.id)
         row = next((p for p in payments if p.stripe_payment_intent_id == intent["id"]), None)

@@ -158,6 +158,13 @@ OWNERS = ("customer", "payment_intent", "subscription", "invoice", "checkout_ses
 """Members that name an object whose organisation is that of the event's."""
 
 
+def _subscription_details(found: dict[str, Any]) -> dict[str, Any]:
+    """What an invoice says of its subscription; empty for anything else, whatever was delivered."""
+    parent = found.get("parent")
+    details = parent.get("subscription_details") if isinstance(parent, dict) else None
+    return details if isinstance(details, dict) else {}
+
+
 def objects_named(fetched: dict[str, Any]) -> dict[str, str]:
     """The objects by which an organisation is found, and their types: the object's own id comes first."""
     named: dict[str, str] = {}
@@ -168,8 +175,7 @@ def objects_named(fetched: dict[str, Any]) -> dict[str, str]:
         found = id_of(fetched.get(member))
         if found is not None:
             named.setdefault(found, "checkout.session" if member == "checkout_session" else member)
-    details = (fetched.get("parent") or {}).get("subscription_details") or {}
-    subscription = id_of(details.get("subscription"))
+    subscription = id_of(_subscription_details(fetched).get("subscription"))
     if subscription is not None:
         named.setdefault(subscription, "subscription")
     return named
@@ -177,8 +183,7 @@ def objects_named(fetched: dict[str, Any]) -> dict[str, str]:
 
 def metadata_id(fetched: dict[str, Any], member: str) -> UUID | None:
     """An id of ours in the object's metadata, or in that of the subscription of an invoice."""
-    details = (fetched.get("parent") or {}).get("subscription_details") or {}
-    for metadata in (fetched.get("metadata"), details.get("metadata")):
+    for metadata in (fetched.get("metadata"), _subscription_details(fetched).get("metadata")):
         if isinstance(metadata, dict) and isinstance(metadata.get(member), str):
             try:
                 return UUID(metadata[member])
