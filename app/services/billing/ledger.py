@@ -14,6 +14,13 @@ Account = Literal["merchant", "platform"]
 EntryType = Literal["charge", "refund", "refund_reversal", "dispute", "dispute_reversal", "fee", "adjustment"]
 
 
+async def stands(
+    session: ScopedSession, organization_id: UUID, entry_type: EntryType, source_ref: str
+) -> bool:
+    """Whether a movement of money was written down before."""
+    return await LedgerRepository(session, organization_id).stands(entry_type, source_ref)
+
+
 async def record(  # noqa: PLR0913 - an entry has so many columns, and each is named
     session: ScopedSession,
     organization_id: UUID,

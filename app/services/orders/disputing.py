@@ -6,8 +6,7 @@ from typing import Any
 
 from app.core.database import ScopedSession
 from app.models.orders import Order, OrderPayment
-from app.repositories.billing.ledger import LedgerRepository
-from app.services.billing.ledger import EntryType, record
+from app.services.billing.ledger import EntryType, record, stands
 from app.services.orders.events import DisputeFacts, DisputeState, OrderDisputed, OrderEventKind
 from app.services.orders.provider_refunds import status_by_sums
 from app.services.orders.states import DISPUTED
@@ -46,9 +45,7 @@ async def apply_dispute(
     await _record(session, order, payment, dispute, "dispute", -int(dispute["amount"]))
     if status == "won":
         await _record(session, order, payment, dispute, "dispute_reversal", int(dispute["amount"]))
-    elif await LedgerRepository(session, order.organization_id).stands(
-        "dispute_reversal", str(dispute["id"])
-    ):
+    elif await stands(session, order.organization_id, "dispute_reversal", str(dispute["id"])):
         return None
     if payment.status != "applied":
         return None
