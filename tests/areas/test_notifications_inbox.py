@@ -336,3 +336,21 @@ async def test_notice_when_two_tabs_read_it_at_once(
         )
         read = await session.scalar(select(Notification.is_read).where(Notification.id == row.id))
     assert (emitted, read) == (1, True)
+
+
+@pytest.mark.commits
+async def test_counts_when_several_notices_are_read_at_once(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """What tabs hear last is how it stands."""
+    urls = [f"{ALL}/{(await make_notification(db, owner=alice)).id}" for _ in range(8)]
+    answers = await asyncio.gather(
+        *(client.patch(url, headers=alice.headers, json={"is_read": True}) for url in urls[:5]),
+        *(client.delete(url, headers=alice.headers) for url in urls[5:7]),
+        client.post(f"{ALL}/read-all", headers=alice.headers, json={"category": "security"}),
+    )
+    assert {answer.status_code for answer in answers} == {200, 204}
+    async with database.system(autocommit=True) as session:
+        bodies = await session.scalars(select(EventOutbox.body).order_by(EventOutbox.id))
+    counts = [json.loads(body)["data"]["unread_count"] for body in bodies]
+    assert counts == [7, 6, 5, 4, 3, 2, 1]

@@ -28,6 +28,11 @@ class NotificationRepository(Repository[Notification]):
         """One of the person's notices."""
         return await self.one(Notification.user_id == user_id, Notification.id == notification_id, lock=lock)
 
+    async def lock(self, user_id: UUID) -> None:
+        """Let nobody else change the person's notices one by one until the transaction ends."""
+        whose = f"notifications:{user_id}"
+        await self.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(whose, 0))))
+
     async def unread_count(self, user_id: UUID) -> int:
         """How many of the person's notices are unread."""
         statement = (

@@ -38,7 +38,10 @@ PAGER = Pager(
 
 
 class InboxService:
-    """What a signed-in person does with their own notices, of whichever organisation these are."""
+    """What a signed-in person does with their own notices, of whichever organisation these are.
+
+    Changes wait for each other: each tells the tabs how many are unread, and the last one has to be right.
+    """
 
     def __init__(self, session: Owner, principal: CurrentPrincipal) -> None:
         self.session = session
@@ -74,6 +77,7 @@ class InboxService:
 
     async def change(self, notification_id: UUID, body: NotificationChange) -> NotificationRead:
         """Mark one as read or unread; what it was already stays as it is, and tells nobody."""
+        await self.notices.lock(self.user_id)
         notice = await self._notice(notification_id, lock=True)
         if notice.is_read != body.is_read:
             notice.is_read = body.is_read
@@ -92,6 +96,7 @@ class InboxService:
 
     async def delete(self, notification_id: UUID) -> None:
         """Delete one for good; 404 for another person's."""
+        await self.notices.lock(self.user_id)
         await self.notices.remove(await self._notice(notification_id, lock=True))
         await emit(
             self.session,
@@ -104,6 +109,7 @@ class InboxService:
 
     async def read_all(self, body: ReadAll) -> ReadAllResult:
         """Mark all as read, or those up to the newest one that was seen; 404 when that is none of theirs."""
+        await self.notices.lock(self.user_id)
         seen = await self._notice(body.before) if body.before is not None else None
         updated = await self.notices.mark_read(
             self.user_id, before=seen, category=body.category, now=clock.now()
