@@ -123,6 +123,19 @@ async def test_checkout_when_ten_ask_at_once(shop: Shop, alice: Persona, db: Sys
     assert await db.scalar(select(BillingCustomer.stripe_customer_id)) == customers["data"][0]["id"]
 
 
+@pytest.mark.commits
+async def test_checkouts_when_two_plans_are_asked_for_at_once(shop: Shop, alice: Persona) -> None:
+    """Nobody is given the page of another plan than they asked for; who comes second may ask again."""
+    amounts = {"premium": 4700, "business": 14900}
+    answers = await asyncio.gather(*(shop.checkout(alice, plan) for plan in amounts))
+    assert 201 in {answer.status_code for answer in answers}
+    for plan, answer in zip(amounts, answers, strict=True):
+        assert answer.status_code in {200, 201} or answer.json()["code"] == "checkout_in_progress"
+        page = await shop.checkout(alice, plan) if answer.status_code == 409 else answer
+        sold = await shop.stripe.call("checkout.sessions.retrieve", page.json()["session_id"])
+        assert sold["amount_total"] == amounts[plan]
+
+
 async def test_checkout_when_another_price_is_asked_for(shop: Shop, alice: Persona) -> None:
     first = (await shop.checkout(alice)).json()
     second = (await shop.checkout(alice, "business")).json()

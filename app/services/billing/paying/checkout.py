@@ -39,11 +39,12 @@ PAUSE = 0.1
 
 
 class _StandingError(Exception):
-    """There is a checkout already that is answered with."""
+    """There is a checkout already that is answered with, if it sells what is wanted."""
 
-    def __init__(self, checkout_id: UUID) -> None:
+    def __init__(self, checkout_id: UUID, wanted: UUID) -> None:
         super().__init__("standing")
         self.checkout_id = checkout_id
+        self.wanted = wanted
 
 
 class CheckoutService:
@@ -72,7 +73,11 @@ class CheckoutService:
                 self.session, self.database, request, partial(self._prepare, body, urls)
             )
         except _StandingError as standing:
-            return _read(await self._opened(standing.checkout_id)), False
+            opened = await self._opened(standing.checkout_id)
+            if opened.price_id != standing.wanted:
+                # It has opened meanwhile, so the next request lets it expire and makes its own.
+                raise _in_progress() from None
+            return _read(opened), False
         return _read(await self._opened(command.subject_id)), True
 
     async def sync(self, session_id: str) -> SubscriptionRead:
@@ -144,10 +149,10 @@ class CheckoutService:
         if standing is None:
             return
         if standing.status == "creating":
-            raise _StandingError(standing.id)
+            raise _StandingError(standing.id, price.id)
         has_time = standing.expires_at is not None and standing.expires_at > clock.now() + LEAST_LEFT
         if standing.price_id == price.id and has_time:
-            raise _StandingError(standing.id)
+            raise _StandingError(standing.id, price.id)
         await checkouts.change(organization_id, standing.id, {"status": "expired"})
         await queue_command(
             session,
@@ -169,12 +174,17 @@ class CheckoutService:
             if found is not None and found.status in {"open", "complete"} and found.url is not None:
                 return found
             if found is None or found.status != "creating" or clock.now() >= until:
-                raise Conflict(
-                    "checkout_in_progress",
-                    "Another checkout is just being made; repeat in a moment.",
-                    headers={"Retry-After": "2"},
-                )
+                raise _in_progress()
             await asyncio.sleep(PAUSE)
+
+
+def _in_progress() -> Conflict:
+    """409 while somebody else is being given a page."""
+    return Conflict(
+        "checkout_in_progress",
+        "Another checkout is just being made; repeat in a moment.",
+        headers={"Retry-After": "2"},
+    )
 
 
 async def sellable_price(session: OwnerSession, plan: str, interval: str, currency: str) -> PlanPrice:
