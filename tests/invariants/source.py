@@ -1,9 +1,9 @@
 """The service's own source, parsed once: what the invariants on files, imports and calls look at."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,25 +21,31 @@ class Source:
     def of(cls, path: str, text: str) -> "Source":
         return cls(path, text, ast.parse(text))
 
-    def imports(self) -> Iterator[tuple[int, str, str]]:
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the tree: found once, for all the rules that look at it."""
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def imports(self) -> list[tuple[int, str, str]]:
         """Line, module and name of everything imported; the name is empty where a whole module is."""
-        for node in ast.walk(self.tree):
+        found: list[tuple[int, str, str]] = []
+        for node in self.nodes:
             if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name, "") for alias in node.names)
+                found += [(node.lineno, alias.name, "") for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                yield from ((node.lineno, node.module or "", alias.name) for alias in node.names)
+                found += [(node.lineno, node.module or "", alias.name) for alias in node.names]
+        return found
 
-    def calls(self) -> Iterator[tuple[int, str]]:
+    @cached_property
+    def calls(self) -> list[tuple[int, str]]:
         """Line and dotted name of everything called: `database.system`, `self.session.execute`, `print`."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call):
-                yield node.lineno, dotted(node.func)
+        return [(node.lineno, dotted(node.func)) for node in self.nodes if isinstance(node, ast.Call)]
 
-    def attributes(self) -> Iterator[tuple[int, str]]:
+    @cached_property
+    def attributes(self) -> list[tuple[int, str]]:
         """Line and dotted name of every attribute that is read or written."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Attribute):
-                yield node.lineno, dotted(node)
+        return [(node.lineno, dotted(node)) for node in self.nodes if isinstance(node, ast.Attribute)]
 
 
 def dotted(node: ast.expr) -> str:

@@ -23,10 +23,10 @@ ALLOWED = {
 
 def committing(source: Source) -> Iterator[tuple[str, int, str]]:
     """Calls that end a transaction or open one that ends by itself, and imports of the one commit."""
-    for line, name in source.calls():
+    for line, name in source.calls:
         if COMMIT.fullmatch(name) and name not in OTHER_MEANINGS:
             yield source.path, line, f"calls {name}()"
-    for line, module, name in source.imports():
+    for line, module, name in source.imports:
         if (module, name) == ("app.core.database", "commit"):
             yield source.path, line, "imports the one commit"
 
@@ -45,7 +45,7 @@ def test_commit_function_when_it_is_looked_for() -> None:
 
 
 def test_other_meanings_when_they_are_looked_for() -> None:
-    called = {name for source in sources() for _, name in source.calls()}
+    called = {name for source in sources() for _, name in source.calls}
     gone = set(OTHER_MEANINGS) - called
     assert not gone, f"nothing calls {gone}: take it out of OTHER_MEANINGS"
 

@@ -262,7 +262,7 @@ def test_classes_when_nothing_emits_them() -> None:
     used = {
         node.id
         for source in sources()
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
     idle = [event.__qualname__ for event in EVENTS if event.__name__ not in used]

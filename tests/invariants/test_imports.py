@@ -19,7 +19,7 @@ def importing(pattern: str) -> Finder:
     wanted = re.compile(rf"(?:{pattern})(?:\..*)?")
 
     def find(source: Source) -> Iterator[tuple[int, str]]:
-        for line, module, name in source.imports():
+        for line, module, name in source.imports:
             whole = f"{module}.{name}" if name else module
             if wanted.fullmatch(whole):
                 yield line, f"imports {whole}"
@@ -32,7 +32,7 @@ def calling(pattern: str) -> Finder:
     wanted = re.compile(pattern)
 
     def find(source: Source) -> Iterator[tuple[int, str]]:
-        return ((line, f"calls {name}()") for line, name in source.calls() if wanted.fullmatch(name))
+        return ((line, f"calls {name}()") for line, name in source.calls if wanted.fullmatch(name))
 
     return find
 
@@ -42,7 +42,7 @@ def touching(pattern: str) -> Finder:
     wanted = re.compile(pattern)
 
     def find(source: Source) -> Iterator[tuple[int, str]]:
-        return ((line, f"uses {name}") for line, name in source.attributes() if wanted.fullmatch(name))
+        return ((line, f"uses {name}") for line, name in source.attributes if wanted.fullmatch(name))
 
     return find
 
@@ -117,7 +117,7 @@ RULES = (
             "app/repositories/notifications/push.py": "Whoever sits at a browser claims it; all is bound.",
             "app/repositories/orders/basket.py": "One statement, prepared once; the owner joins every table.",
             "app/repositories/orders/documents.py": "PostgreSQL writes the JSON; the owner is bound.",
-            "app/repositories/orders/erasing.py": "Mails belong to nobody the guard knows; the owner is bound.",
+            "app/repositories/orders/erasing.py": "Mails belong to nobody whom the guard knows; it is bound.",
             "app/repositories/orders/placing.py": "One statement writes an order; each part binds the owner.",
             "app/repositories/privacy/consents.py": "One statement each; the person is bound.",
             "app/repositories/products/stock.py": "Stock is moved by one statement; the owner is bound.",

@@ -62,7 +62,7 @@ def module_of(source: Source) -> str:
 
 def imported_modules(source: Source) -> Iterator[tuple[int, str]]:
     """Line and dotted name of our own imports; `from app.core import clock` names `app.core.clock`."""
-    for line, module, name in source.imports():
+    for line, module, name in source.imports:
         if module.split(".")[0] == "app":
             yield line, f"{module}.{name}" if name and module.count(".") < 2 else module
 

@@ -185,7 +185,7 @@ def asked_in_services() -> set[Permission]:
     for source in sources():
         if not source.path.startswith(("app/services/", "app/routers/")):
             continue
-        for node in ast.walk(source.tree):
+        for node in source.nodes:
             if isinstance(node, ast.Call) and dotted(node.func).endswith(".may"):
                 names = [dotted(argument) for argument in node.args]
                 found |= {

@@ -11,7 +11,7 @@ LONGEST_FUNCTION = 60
 
 def functions(source: Source) -> Iterator[tuple[str, int, int]]:
     """Name, first line and length of every function, decorators not counted."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.name, node.lineno, (node.end_lineno or node.lineno) - node.lineno + 1
 
