@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import socket
+import threading
 import time
 from collections import Counter
 
@@ -9,6 +11,7 @@ import psutil
 import pytest
 
 from app.clients.outbound import OutboundClient, OutboundFailure, names
+from app.jobs.worker import WAITING_CONCURRENCY
 from tests.support import receivers
 from tests.support.outbound import outbound
 from tests.support.receivers import Behaviour, receiving, reply
@@ -87,3 +90,25 @@ async def test_memory_when_two_hundred_servers_send_without_end() -> None:
 async def test_lookups_when_two_hundred_names_are_asked_for_at_once() -> None:
     found = await asyncio.gather(*(names.look_up("127.0.0.1") for _ in range(CROWD)))
     assert found == [["127.0.0.1"]] * CROWD
+
+
+async def test_lookup_when_every_sender_has_asked_for_a_dead_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their threads wait on, longer than anybody waits for them; a good name is found all the same."""
+    let_go = threading.Event()
+
+    def answer(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if name == "dead.example.com":
+            let_go.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    waiting = [asyncio.create_task(names.look_up("dead.example.com")) for _ in range(WAITING_CONCURRENCY)]
+    try:
+        async with asyncio.timeout(3):
+            await asyncio.sleep(0)
+            assert await names.look_up("good.example.com") == ["192.0.2.1"]
+    finally:
+        let_go.set()
+        failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {socket.gaierror}

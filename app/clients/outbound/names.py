@@ -6,8 +6,10 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 
-MOST_LOOKUPS = 128
-"""Lookups of one process at once. A thread that waits for a slow name server cannot be called back."""
+MOST_LOOKUPS = 512
+"""Lookups of one process at once. A thread that waits for a dead name server cannot be called back, and waits
+on for some ten seconds: so there are more than there are requests at once, lest it keeps good names waiting.
+"""
 
 PAUSE_SECONDS = 0.05
 
