@@ -222,7 +222,8 @@ async def try_integration(_: Keeper, testing: Testing, integration_id: PathId) -
 async def refresh_integration(_: Keeper, testing: Testing, integration_id: PathId) -> IntegrationRead:
     """Refresh a connection's tokens now.
 
-    They are refreshed by themselves before they expire; this is for whoever wants to see it.
+    They are refreshed by themselves before they expire; this is for whoever wants to see it. Tokens that were
+    refreshed in the last five seconds stay as they are.
     """
     return await testing.refresh(integration_id)
 
