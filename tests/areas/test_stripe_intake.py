@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -233,6 +233,26 @@ async def test_intake_when_too_many_come_at_once(
     answer = await send(client, stripe_sandbox, event_of("invoice.paid", INVOICE))
     assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     assert answer.headers["Retry-After"] == "1"
+
+
+async def test_intake_when_others_never_end_their_bodies(
+    client: AsyncClient, stripe_sandbox: StripeSandbox
+) -> None:
+    """Anybody can begin a delivery: whoever dawdles keeps nobody out."""
+    begun, end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        begun.release()
+        yield b"{"
+        await end.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(get_settings().stripe_webhook_concurrency):
+            group.create_task(client.post(WEBHOOK, content=slowly()))
+            await begun.acquire()
+        answer = await send(client, stripe_sandbox, event_of("invoice.paid", INVOICE))
+        end.set()
+    assert answer.status_code == 200
 
 
 async def test_gate_when_deliveries_are_refused(client: AsyncClient, stripe_sandbox: StripeSandbox) -> None:

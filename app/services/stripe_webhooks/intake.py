@@ -72,9 +72,10 @@ class StripeIntake:
         503 `webhook_not_configured` without a secret, 503 `busy`, 413, 400 `invalid_signature`, 400
         `invalid_event`. What was answered with 200 is committed.
         """
+        secrets, livemode = await _configuration()
+        # Whoever sends slowly, which anybody may, is not counted: only what has arrived.
+        body = await self._body()
         with _gate.passing(get_settings().stripe_webhook_concurrency):
-            secrets, livemode = await _configuration()
-            body = await self._body()
             sent = [value for name, value in self.request.scope["headers"] if name == HEADER.lower().encode()]
             try:
                 verify(sent, body, secrets, int(clock.now().timestamp()))
