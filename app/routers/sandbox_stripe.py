@@ -48,9 +48,17 @@ async def answer_sandbox_stripe(request: Request, stripe: SandboxStripe) -> Resp
 
 @router.post("/control/{path:path}")
 async def control_sandbox_stripe(
-    path: str, stripe: SandboxStripe, body: Annotated[dict[str, Any] | None, Body()] = None
+    path: str,
+    stripe: SandboxStripe,
+    body: Annotated[dict[str, Any] | None, Body()] = None,
+    origin: Origin = None,
 ) -> Response:
-    """Move the clock, plan faults, pay, dispute, deliver again or forget everything."""
+    """Move the clock, plan faults, pay, dispute, deliver again or forget everything.
+
+    Tools send no origin; a page of somebody else's that a developer visits does.
+    """
+    if origin is not None:
+        check_origin(origin)
     status, answer = await stripe.control(path, body or {})
     return JSONResponse(answer, status, NO_STORE)
 

@@ -83,6 +83,17 @@ async def test_form_when_another_page_sends_it(
     assert (await stripe_sandbox.object(session["id"]))["status"] == "open"
 
 
+async def test_controls_when_another_page_uses_them(client: AsyncClient) -> None:
+    """Browsers ask nobody before they send a form without a body, wherever it comes from."""
+    made = await client.post(f"{BASE}/v1/customers", data={"email": "a@b.example"}, headers=KEY)
+    path = f"{BASE}/v1/customers/{made.json()['id']}"
+    forged = await client.post(f"{BASE}/control/reset", headers={"Origin": "https://evil.example"})
+    assert (forged.status_code, forged.json()["code"]) == (403, "foreign_origin")
+    assert (await client.get(path, headers=KEY)).status_code == 200
+    assert (await client.post(f"{BASE}/control/reset", headers=OWN)).status_code == 200
+    assert (await client.get(path, headers=KEY)).status_code == 404
+
+
 async def test_authentication_when_the_payer_answers(
     client: AsyncClient, stripe_sandbox: StripeSandbox
 ) -> None:
