@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx import AsyncClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -253,6 +254,38 @@ async def test_intake_when_others_never_end_their_bodies(
         answer = await send(client, stripe_sandbox, event_of("invoice.paid", INVOICE))
         end.set()
     assert answer.status_code == 200
+
+
+@pytest.mark.usefixtures("stripe_sandbox")
+@pytest.mark.parametrize("path", PATHS)
+async def test_body_when_its_sender_leaves(app: FastAPI, path: str) -> None:
+    """Anybody may hang up, which is no fault of ours: nothing is recorded as one."""
+    begun = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+    answered: list[Any] = []
+
+    async def receive_part() -> dict[str, Any]:
+        return next(begun, {"type": "http.disconnect"})
+
+    async def note(message: Any) -> None:
+        answered.append(message)
+
+    headers = {"Host": "api.luneo.test", "Content-Type": "application/json"}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "scheme": "http",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("api.luneo.test", 80),
+    }
+    await app(scope, receive_part, note)
+    assert answered[0]["status"] == 400
 
 
 async def test_gate_when_deliveries_are_refused(client: AsyncClient, stripe_sandbox: StripeSandbox) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from app.clients.stripe import StripeNotConfigured, stripe_client, webhook_secrets
 from app.clients.stripe.signature import HEADER, InvalidSignature, verify
@@ -92,10 +93,13 @@ class StripeIntake:
 
     async def _body(self) -> bytes:
         pieces = bytearray()
-        async for piece in self.request.stream():
-            pieces += piece
-            if len(pieces) > MAX_BYTES:
-                raise BodyTooLarge("body_too_large", "An event has at most 1 MiB.")
+        try:
+            async for piece in self.request.stream():
+                pieces += piece
+                if len(pieces) > MAX_BYTES:
+                    raise BodyTooLarge("body_too_large", "An event has at most 1 MiB.")
+        except ClientDisconnect:
+            raise BadRequest("invalid_signature", "Send the whole of the body.") from None
         return bytes(pieces)
 
 
