@@ -107,9 +107,7 @@ def fonts() -> Finding:
     found = printing.fonts()
     if found.writable(FAR_LETTERS) == FAR_LETTERS:
         return Finding("fonts", "ok", f"{found.family} prints Latin, Greek and Cyrillic letters")
-    advice = (
-        "Install DejaVu Sans (apt-get install fonts-dejavu-core); names on invoices lose letters else."
-    )
+    advice = "Install DejaVu Sans (apt-get install fonts-dejavu-core); names on invoices lose letters else."
     return Finding("fonts", "warn", f"{found.family} prints the letters of Western Europe only", advice)
 
 
