@@ -45,7 +45,7 @@ FAST: dict[str, str] = {
     "full_page_writes": "off",
     "max_connections": "200",
     "max_wal_senders": "0",
-    "max_wal_size": "4GB",
+    "max_wal_size": "1GB",
     "shared_buffers": "256MB",
     "synchronous_commit": "off",
     "wal_level": "minimal",
