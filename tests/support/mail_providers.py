@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,7 +19,7 @@ KEY = "provider-key-of-tests"
 REASONS = {200: "OK", 201: "Created", 202: "Accepted"}
 
 
-class PlayedMailProvider:
+class PlayedMailProvider(ABC):
     """Takes mails. `status` forces an answer, `headers` go with any; `after_accepting` runs before it."""
 
     def __init__(self) -> None:
@@ -33,8 +34,9 @@ class PlayedMailProvider:
         self.after_accepting: Callable[[], Awaitable[None]] | None = None
         self.address = ""
 
+    @abstractmethod
     def answer(self, path: str, headers: dict[str, str], body: Any) -> tuple[int, dict[str, str], Any]:
-        raise NotImplementedError
+        """Status, headers and JSON for a request."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of one connection."""

@@ -33,3 +33,7 @@ class Figma(OAuthService):
         """Figma has no address for it; people take the grant back in their settings there."""
         del account_id, access, refresh
         return None
+
+    async def revoke(self, kept: str) -> None:
+        """Nothing: `revocable` keeps nothing of a connection to Figma."""
+        del kept

@@ -1,6 +1,7 @@
 """Owns the authorization code flow (RFC 6749, 4.1) with services; each has a file for where it differs."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlencode
@@ -25,7 +26,7 @@ LONGEST_TYPE = 20
 _TOKEN = re.compile(r"[!-~]+")
 
 
-class OAuthService:
+class OAuthService(ABC):
     """A service of this flow. Subclasses say what is theirs; instances belong to one client and place."""
 
     name: ClassVar[str]
@@ -112,9 +113,9 @@ class OAuthService:
         reply = await self.ask_for_token(self.addresses.refresh or self.addresses.token, form)
         return self.read_grant(reply, "refresh_rejected")
 
+    @abstractmethod
     async def identify(self, grant: Grant) -> Account:
         """Whose grant it is; ServiceDown, ServiceRefused `exchange_failed`."""
-        raise NotImplementedError
 
     async def test(self, access_token: str) -> None:
         """Ask something harmless; ServiceDown, ServiceRefused `credentials_rejected`."""
@@ -126,9 +127,9 @@ class OAuthService:
         del account_id
         return refresh or access
 
+    @abstractmethod
     async def revoke(self, kept: str) -> None:
         """End a grant at the service; ServiceDown, ServiceRefused. One that has ended already is fine."""
-        raise NotImplementedError
 
     def sign(self, access_token: str) -> dict[str, str]:
         """The header that carries an access token."""
