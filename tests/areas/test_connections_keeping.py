@@ -31,7 +31,8 @@ async def count(db: SystemSession, model: Any) -> int:
 async def test_list_when_somebody_looks(
     client: AsyncClient, db: SystemSession, alice: Persona, bob: Persona, charlie: Persona
 ) -> None:
-    slack = await make_integration(db, owner=alice)
+    earlier = clock.now() - timedelta(minutes=1)
+    slack = await make_integration(db, owner=alice, created_at=earlier)
     ended = await make_integration(db, owner=alice, service="figma", status="disconnected")
     await make_integration(db, owner=charlie)
     page = (await client.get(BASE, headers=alice.headers)).json()
