@@ -78,7 +78,7 @@ PLACE = f"""
       FROM held h),
     counter AS (
       INSERT INTO document_counters (organization_id, kind, period, last_value)
-        VALUES ($1, 'order', to_char(now(), 'YYYY'), 1)
+        SELECT $1, 'order', to_char(now(), 'YYYY'), 1 FROM held HAVING count(*) > 0
       ON CONFLICT (organization_id, kind, period)
         DO UPDATE SET last_value = document_counters.last_value + 1
       RETURNING period, last_value),

@@ -204,10 +204,9 @@ async def test_terms_when_statement_and_service_say_them(
     if granted is not None:
         await grant_plan(db, alice.organization_id, granted)
     plan = await entitlements(db, alice.organization_id)
-    use = Use(key="one", metric="orders", quantity=1, occurred_at=await db.now())
-    counted = await UsageRepository(db, alice.organization_id).count(
-        use, grace_days=get_settings().billing_grace_days, is_strict=True
-    )
+    days = get_settings().billing_grace_days
+    use = Use(key="one", metric="orders", quantity=1, occurred_at=await db.now(), grace_days=days)
+    counted = await UsageRepository(db, alice.organization_id).count(use)
     assert counted.limit == plan.limits["orders"]
     assert counted.period == meter_period(plan.meter_anchor_at, clock.now()).name
 

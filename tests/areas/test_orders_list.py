@@ -12,7 +12,8 @@ from app.core import clock
 from app.core.database import Database, SystemSession
 from app.core.errors import NotFound
 from app.models.billing import DocumentCounter
-from app.repositories.orders.placing import PlacingRepository, Series
+from app.repositories.billing.usage import Use
+from app.repositories.orders.placing import PlacingRepository, Series, Terms
 from app.services.orders.reading import OrderReader
 from tests.factories.orders import make_order, order_body, place_order
 from tests.factories.products import make_product
@@ -279,7 +280,7 @@ async def test_write_when_its_rows_name_another_owner(
     item = dict(placed["order_items"][0])
     year = placed["order_number"].split("-")[1]
     async with database.owner(charlie.principal) as session:
-        written = await PlacingRepository(session, charlie.organization_id).place(
+        _, written = await PlacingRepository(session, charlie.organization_id).place(
             {
                 "organization_id": alice.organization_id,
                 "id": item["product_id"],
@@ -292,14 +293,15 @@ async def test_write_when_its_rows_name_another_owner(
                 "placed_at": clock.now(),
             },
             series=Series("ORD", year),
-            terms=["a"],
-            term_scope="b",
+            use=Use(key="one", metric="orders", quantity=1, occurred_at=clock.now(), grace_days=7),
+            terms=Terms(["a"], "b"),
             items=[
                 {**item, "id": item["product_id"], "order_id": item["product_id"]}
                 | {"organization_id": str(alice.organization_id)}
             ],
         )
         await session.commit()
+    assert written is not None
     assert written.order_number == f"ORD-{year}-000002"
     assert await listed(client, alice) == []
     assert sorted(await listed(client, charlie)) == sorted([placed["id"], item["product_id"]])

@@ -6,7 +6,7 @@ The row guard does not see these statements: the owner is a parameter of each.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.core.database import ScopedSession
@@ -14,39 +14,48 @@ from app.core.database import ScopedSession
 GAUGE = "gauge"
 """The period of the rows under whose lock things are added that a plan has room for."""
 
-TERMS = """
-    SELECT room.allowed, to_char(coalesce(
-             CASE WHEN s.anchor + make_interval(months => s.turns) <= $2
-             THEN s.anchor + make_interval(months => s.turns)
-             ELSE s.anchor + make_interval(months => s.turns - 1) END,
-             date_trunc('month', $2::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS period
-    FROM (
-      SELECT (p.limits ->> $3)::bigint AS allowed
-      FROM plans p
-      LEFT JOIN subscriptions s ON s.organization_id = $1 AND s.plan_code = p.code
-        AND (s.status IN ('trialing', 'active')
-             OR (s.status = 'past_due' AND coalesce(s.past_due_since, $2) + make_interval(days => $4) > $2))
-      WHERE p.code = 'free' OR s.id IS NOT NULL OR EXISTS (
-        SELECT FROM plan_grants g
-        WHERE g.organization_id = $1 AND g.plan_code = p.code AND g.starts_at <= $2
-          AND (g.ends_at IS NULL OR g.ends_at > $2))
-      ORDER BY p.rank DESC LIMIT 1) room
-    LEFT JOIN (
-      SELECT meter_anchor_at AS anchor,
-             ((extract(year FROM $2::timestamptz) - extract(year FROM meter_anchor_at)) * 12
-              + extract(month FROM $2::timestamptz) - extract(month FROM meter_anchor_at))::int AS turns
-      FROM subscriptions WHERE organization_id = $1
-        AND status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')) s ON true
-    """
-"""Limit and period of a counter: what `entitlements` and `meter_period` say, where a statement needs it."""
 
-COUNT = f"""
-    WITH terms AS ({TERMS}),
+def counting(first: int) -> str:
+    """The parts of a WITH that count something once: `terms`, `event` and `metric`.
+
+    The owner is `$1`; what `Use.values` says are the parameters from `$first`. The event comes in unless it
+    stands there already; then the sum takes it, if the limit has room for it. Limit and period are those that
+    `entitlements` and `meter_period` say, where a statement needs them. Without room `metric` has no row.
+    """
+    now, metric, grace_days, key, quantity, subject, expires_at, is_strict = (
+        f"${number}" for number in range(first, first + 8)
+    )
+    return f"""
+    terms AS (
+      SELECT room.allowed, to_char(coalesce(
+               CASE WHEN s.anchor + make_interval(months => s.turns) <= {now}
+               THEN s.anchor + make_interval(months => s.turns)
+               ELSE s.anchor + make_interval(months => s.turns - 1) END,
+               date_trunc('month', {now}::timestamptz)) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS period
+      FROM (
+        SELECT (p.limits ->> {metric})::bigint AS allowed
+        FROM plans p
+        LEFT JOIN subscriptions s ON s.organization_id = $1 AND s.plan_code = p.code
+          AND (s.status IN ('trialing', 'active')
+               OR (s.status = 'past_due'
+                   AND coalesce(s.past_due_since, {now}) + make_interval(days => {grace_days}) > {now}))
+        WHERE p.code = 'free' OR s.id IS NOT NULL OR EXISTS (
+          SELECT FROM plan_grants g
+          WHERE g.organization_id = $1 AND g.plan_code = p.code AND g.starts_at <= {now}
+            AND (g.ends_at IS NULL OR g.ends_at > {now}))
+        ORDER BY p.rank DESC LIMIT 1) room
+      LEFT JOIN (
+        SELECT meter_anchor_at AS anchor,
+               ((extract(year FROM {now}::timestamptz) - extract(year FROM meter_anchor_at)) * 12
+                + extract(month FROM {now}::timestamptz) - extract(month FROM meter_anchor_at))::int AS turns
+        FROM subscriptions WHERE organization_id = $1
+          AND status IN ('incomplete', 'trialing', 'active', 'past_due', 'unpaid', 'paused')) s ON true),
     event AS (
       INSERT INTO usage_events AS u (organization_id, idempotency_key, metric, period, quantity, subject,
                                      status, expires_at, occurred_at)
-      SELECT $1, $5, $3, terms.period, $6, $7,
-             CASE WHEN $8::timestamptz IS NULL THEN 'counted' ELSE 'reserved' END, $8::timestamptz, $2
+      SELECT $1, {key}, {metric}, terms.period, {quantity}, {subject},
+             CASE WHEN {expires_at}::timestamptz IS NULL THEN 'counted' ELSE 'reserved' END,
+             {expires_at}::timestamptz, {now}
       FROM terms
       ON CONFLICT (organization_id, idempotency_key) DO UPDATE
       SET metric = excluded.metric, period = excluded.period, quantity = excluded.quantity,
@@ -56,16 +65,19 @@ COUNT = f"""
       RETURNING quantity),
     metric AS (
       INSERT INTO usage_metrics AS m (organization_id, metric_type, period, value, hard_limit)
-      SELECT $1, $3, terms.period, event.quantity, terms.allowed FROM event, terms
-      WHERE NOT $9::boolean OR terms.allowed IS NULL OR event.quantity <= terms.allowed
+      SELECT $1, {metric}, terms.period, event.quantity, terms.allowed FROM event, terms
+      WHERE NOT {is_strict}::boolean OR terms.allowed IS NULL OR event.quantity <= terms.allowed
       ON CONFLICT (organization_id, metric_type, period) DO UPDATE
       SET value = m.value + excluded.value, hard_limit = excluded.hard_limit, updated_at = now()
-      WHERE NOT $9::boolean OR excluded.hard_limit IS NULL OR m.value + excluded.value <= excluded.hard_limit
-      RETURNING value, notified_pct)
-    SELECT EXISTS (SELECT FROM event), terms.allowed, terms.period, metric.value, metric.notified_pct
-    FROM terms LEFT JOIN metric ON true
-    """  # noqa: S608 - text of the code
-"""The event comes in unless it stands there already; then the sum takes it, if the limit has room for it."""
+      WHERE NOT {is_strict}::boolean OR excluded.hard_limit IS NULL
+         OR m.value + excluded.value <= excluded.hard_limit
+      RETURNING value, notified_pct)"""  # noqa: S608 - numbers of parameters
+
+
+COUNTED = "EXISTS (SELECT FROM event), terms.allowed, terms.period, metric.value, metric.notified_pct"
+"""What `Counted` holds, of `terms LEFT JOIN metric`."""
+
+COUNT = f"WITH {counting(2)} SELECT {COUNTED} FROM terms LEFT JOIN metric ON true"  # noqa: S608 - as above
 
 RELEASED = """
     WITH gone AS (
@@ -139,14 +151,34 @@ PRUNE = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """Something that is counted under a key, or with `expires_at` reserved."""
+    """Something that is counted under a key, or with `expires_at` reserved.
+
+    `is_strict` holds the limit, otherwise it is only noted. `grace_days`: so long a plan that is past due
+    still counts.
+    """
 
     key: str
     metric: str
     quantity: int
     occurred_at: datetime
+    grace_days: int
+    is_strict: bool = True
     expires_at: datetime | None = None
     subject: str | None = None
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The parameters of `counting`."""
+        return (
+            self.occurred_at,
+            self.metric,
+            self.grace_days,
+            self.key,
+            self.quantity,
+            self.subject,
+            self.expires_at,
+            self.is_strict,
+        )
 
 
 class Counted(NamedTuple):
@@ -166,20 +198,9 @@ class UsageRepository:
         self.session = session
         self.organization_id = organization_id
 
-    async def count(self, use: Use, *, grace_days: int, is_strict: bool) -> Counted:
-        """Count or reserve something once; `is_strict` holds the limit, otherwise it is only noted."""
-        (row,) = await self.session.fetch(
-            COUNT,
-            self.organization_id,
-            use.occurred_at,
-            use.metric,
-            grace_days,
-            use.key,
-            use.quantity,
-            use.subject,
-            use.expires_at,
-            is_strict,
-        )
+    async def count(self, use: Use) -> Counted:
+        """Count or reserve something once."""
+        (row,) = await self.session.fetch(COUNT, self.organization_id, *use.values)
         return Counted(*row)
 
     async def refuse(self, key: str) -> None:

@@ -12,6 +12,7 @@ from app.core.database import ScopedSession
 from app.models.base import Base
 from app.models.orders import OrderSettings, ShippingRate
 from app.repositories.base import detached
+from app.repositories.products import Level
 
 M = TypeVar("M", bound=Base)
 
@@ -34,6 +35,7 @@ class BasketProduct(NamedTuple):
     allow_backorder: bool
     stock: int
     reserved: int
+    low_stock_threshold: int | None
     lead_time_days: int | None
     version: int
 
@@ -41,6 +43,25 @@ class BasketProduct(NamedTuple):
     def available(self) -> int | None:
         """The pieces that may still be ordered; None when they are not counted."""
         return self.stock - self.reserved if self.track_inventory else None
+
+    def held(self, quantity: int) -> Level:
+        """This product once so many pieces more are held of it."""
+        return Level(
+            id=self.id,
+            sku=self.sku,
+            slug=self.slug,
+            name=self.name,
+            status=self.status,
+            price=self.price,
+            currency=self.currency,
+            stock=self.stock,
+            reserved=self.reserved + quantity,
+            track_inventory=self.track_inventory,
+            low_stock_threshold=self.low_stock_threshold,
+            version=self.version,
+            delta_stock=0,
+            delta_reserved=quantity,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,10 +181,9 @@ class StockRepository:
         self.session = session
         self.organization_id = organization_id
 
-    async def reserve(self, deltas: Mapping[UUID, int], *, are_locked: bool = False) -> Outcome:
+    async def reserve(self, deltas: Mapping[UUID, int]) -> Outcome:
         """Hold pieces of active tracked products; a negative quantity gives held pieces back."""
-        if not are_locked:
-            await self.session.fetch(LOCK, self.organization_id, list(deltas))
+        await self.session.fetch(LOCK, self.organization_id, list(deltas))
         found = await self.session.fetch(RESERVE, self.organization_id, list(deltas), list(deltas.values()))
         rows = [dict(zip(_RESERVED, row, strict=True)) for row in found]
         return Outcome(

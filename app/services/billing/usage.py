@@ -108,40 +108,57 @@ class Meter:
     ) -> Counted:
         """Count or, with `kept`, reserve, unless it was already. 402 `quota_exceeded`."""
         now = await self.session.now()
-        use = Use(
-            key=key,
-            metric=self.metric,
-            quantity=quantity,
-            occurred_at=now,
-            expires_at=None if kept is None else now + kept,
-            subject=subject,
-        )
-        days = get_settings().billing_grace_days
-        counted = await self.usage.count(use, grace_days=days, is_strict=may_refuse)
+        use = self.use(key, quantity, now, may_refuse=may_refuse, subject=subject, kept=kept)
+        counted = await self.usage.count(use)
         if not counted.is_new:
             return counted
         if counted.value is None:
             await self.usage.refuse(key)
-            raise await self._exceeded(counted, quantity, now)
-        if counted.limit is not None:
-            await self._tell(counted, counted.value, counted.limit)
+            raise await self.exceeded(use, counted)
+        await self.tell(counted)
         return counted
 
-    async def _exceeded(self, counted: Counted, quantity: int, now: datetime) -> PaymentRequired:
-        period = await period_of(self.session, self.organization_id, now)
+    def use(
+        self,
+        key: str,
+        quantity: int,
+        now: datetime,
+        *,
+        may_refuse: bool = True,
+        subject: str | None = None,
+        kept: timedelta | None = None,
+    ) -> Use:
+        """What is to be counted, for a statement that counts it along with what it writes."""
+        return Use(
+            key=key,
+            metric=self.metric,
+            quantity=quantity,
+            occurred_at=now,
+            grace_days=get_settings().billing_grace_days,
+            is_strict=may_refuse,
+            expires_at=None if kept is None else now + kept,
+            subject=subject,
+        )
+
+    async def exceeded(self, use: Use, counted: Counted) -> PaymentRequired:
+        """402 `quota_exceeded` for something that found no room."""
+        period = await period_of(self.session, self.organization_id, use.occurred_at)
         return PaymentRequired(
             "quota_exceeded",
             "Your plan's quota of this period is used up; choose a larger plan, or wait for the next one.",
             metric=self.metric,
             limit=counted.limit,
             used=await self.usage.used(self.metric, counted.period),
-            requested=quantity,
+            requested=use.quantity,
             resets_at=period.end.isoformat().replace("+00:00", "Z"),
             upgrade_url=upgrade_url(),
         )
 
-    async def _tell(self, counted: Counted, value: int, limit: int) -> None:
+    async def tell(self, counted: Counted) -> None:
         """Tell of the highest threshold that the sum has reached, once per period."""
+        value, limit = counted.value, counted.limit
+        if value is None or limit is None:
+            return
         reached = next((share for share in THRESHOLDS if value * 100 >= limit * share), 0)
         if reached <= (counted.notified_pct or 0):
             return

@@ -131,7 +131,7 @@ class LinkOrders:
         """Hold the pieces of counted products, all or none; None when there are too few of one."""
         savepoint = await self.session.begin_nested()
         try:
-            reserved = await self.applier.stock.reserve(order_id, wanted, are_locked=True)
+            reserved = await self.applier.stock.reserve(order_id, wanted)
         except Conflict:
             await savepoint.rollback()
             return None

@@ -12,7 +12,7 @@ from app.core.ids import uuid7
 from app.models.orders import Order, OrderItem
 from app.repositories.base import detached
 from app.repositories.orders.orders import terms_vector
-from app.repositories.orders.placing import PlacingRepository
+from app.repositories.orders.placing import PlacingRepository, Terms
 from app.schemas.orders import (
     CheckoutError,
     CheckoutPaths,
@@ -23,7 +23,7 @@ from app.schemas.orders import (
     OrderSubmit,
 )
 from app.services.billing.order_invoices import invoice_order
-from app.services.billing.usage import count
+from app.services.billing.usage import Meter, count
 from app.services.orders.basket import Basket, BasketService
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import OrderEvent, OrderPaid, OrderPlaced, order_event
@@ -158,11 +158,11 @@ class PlacingService:
     ) -> tuple[Order, list[dict[str, Any]]]:
         """Steps 4 to 8 of placing an order; answers it with its lines as JSON values."""
         order_id: UUID = columns["id"]
-        reserved = await self.stock.reserve(order_id, basket.quantities, are_locked=True)
+        held = await self.stock.hold(order_id, basket.held_levels())
         email = columns["customer_email_canonical"]
         sale = await self.sales.sell(
             basket,
-            reserved.values(),
+            held.values(),
             discount_code=body.discount_code,
             email=email,
             expected_total=body.expected_total,
@@ -178,19 +178,24 @@ class PlacingService:
             "reservation_expires_at": held_until(basket.settings, method, now),
         }
         items = sale.items(order_id)
-        await count(self.session, self.organization_id, "orders", 1, order_id)
+        meter = Meter(self.session, self.organization_id, "orders")
+        use = meter.use(str(order_id), 1, now)
         series = order_series(basket.settings, now)
         names = [(item["sku"], item["name"]) for item in items]
-        placed = await self.placing.place(
+        words = order_terms(self.organization_id, (series.prefix, series.year), row, names)
+        counted, placed = await self.placing.place(
             row,
             series=series,
-            terms=order_terms(self.organization_id, (series.prefix, series.year), row, names),
-            term_scope=term_scope(self.organization_id),
+            use=use,
+            terms=Terms(words, term_scope(self.organization_id)),
             items=items,
-            reservations=self.stock.reservation_rows(reserved),
-            movements=self.stock.movement_rows(reserved),
+            reservations=self.stock.reservation_rows(held),
+            movements=self.stock.movement_rows(held),
             redemption=sale.redemption(order_id, email),
         )
+        if placed is None:
+            raise await meter.exceeded(use, counted)
+        await meter.tell(counted)
         if sale.is_free:
             return await self._settle_free(order_id)
         given = {name: getattr(placed, name) for name in ("order_number", "created_at", "updated_at")}

@@ -74,18 +74,23 @@ class StockService:
         self.stock = StockRepository(session, principal.organization_id)
         self.products = ProductRepository(session)
 
-    async def reserve(
-        self, order_id: UUID, quantities: Mapping[UUID, int], *, are_locked: bool = False
-    ) -> dict[UUID, ReservedProduct]:
-        """Hold pieces for an order that is being placed; untracked products are left out of the answer.
+    async def hold(self, order_id: UUID, levels: Sequence[Level]) -> dict[UUID, ReservedProduct]:
+        """Tell what a new order's hold on products does to them, as `levels` say they are afterwards.
 
-        One statement, and one before it unless the caller has locked the products. Neither reservations nor
-        movements are written: the caller inserts `reservation_rows` and `movement_rows` together with the
-        order. 409 `insufficient_stock` names every product that is short, 409 `product_not_orderable` those
-        that are not for sale any more.
+        The caller has locked the products and found them sufficient. Nothing is written: the statement that
+        writes the order takes the pieces, with `reservation_rows` and `movement_rows`.
+        """
+        await self._announce(levels)
+        return {level.id: _held(order_id, level, level.delta_reserved) for level in levels}
+
+    async def reserve(self, order_id: UUID, quantities: Mapping[UUID, int]) -> dict[UUID, ReservedProduct]:
+        """Take pieces for an order that is there already; untracked products are left out of the answer.
+
+        Neither reservations nor movements are written: `keep` does. 409 `insufficient_stock` names every
+        product that is short, 409 `product_not_orderable` those that are not for sale any more.
         """
         _refuse_empty(quantities)
-        return await self._hold(order_id, {}, quantities, are_locked=are_locked)
+        return await self._hold(order_id, {}, quantities)
 
     async def rehold(self, order_id: UUID, quantities: Mapping[UUID, int]) -> dict[UUID, ReservedProduct]:
         """Hold exactly these pieces for an order that may hold others: takes and gives back the difference.
@@ -237,8 +242,6 @@ class StockService:
         order_id: UUID,
         before: Mapping[UUID, int],
         quantities: Mapping[UUID, int],
-        *,
-        are_locked: bool = False,
     ) -> dict[UUID, ReservedProduct]:
         """Change what an order holds from `before` to `quantities`, or refuse and name what is in the way."""
         deltas = {
@@ -248,7 +251,7 @@ class StockService:
         }
         if not deltas:
             return {}
-        outcome = await self.stock.reserve(deltas, are_locked=are_locked)
+        outcome = await self.stock.reserve(deltas)
         if outcome.unorderable:
             raise Conflict(
                 "product_not_orderable",
@@ -258,19 +261,7 @@ class StockService:
         if outcome.short:
             raise insufficient_stock(outcome.short)
         await self._announce(outcome.moved)
-        return {
-            level.id: ReservedProduct(
-                order_id=order_id,
-                product_id=level.id,
-                quantity=quantities.get(level.id, 0),
-                delta=level.delta_reserved,
-                price=level.price,
-                currency=level.currency,
-                stock=level.stock,
-                reserved=level.reserved,
-            )
-            for level in outcome.moved
-        }
+        return {level.id: _held(order_id, level, quantities.get(level.id, 0)) for level in outcome.moved}
 
     async def _record(
         self,
@@ -357,6 +348,20 @@ def _level_of(product: Product, delta: int) -> Level:
     flags = ("track_inventory", "low_stock_threshold", "version")
     values = {name: getattr(product, name) for name in (*names, *flags)}
     return Level(id=product.id, **values, delta_stock=delta, delta_reserved=0)
+
+
+def _held(order_id: UUID, level: Level, quantity: int) -> ReservedProduct:
+    """A product of which an order now holds so many pieces."""
+    return ReservedProduct(
+        order_id=order_id,
+        product_id=level.id,
+        quantity=quantity,
+        delta=level.delta_reserved,
+        price=level.price,
+        currency=level.currency,
+        stock=level.stock,
+        reserved=level.reserved,
+    )
 
 
 def _refuse_empty(quantities: Mapping[UUID, int]) -> None:
