@@ -289,7 +289,7 @@ async def test_placing_when_the_code_is_limited_to_one_per_buyer(
     await place_order(client, alice, product)
     with statements() as seen:
         await place_order(client, alice, product, discount_code="TEN")
-    assert len(seen) == 8
+    assert len(seen) == 6
 
 
 async def test_order_when_two_organisations_number_theirs(
