@@ -265,7 +265,8 @@ def _outbox_row(
         "request_id": session.info.get("request_id"),
         "trace_id": session.info.get("trace_id"),
         "is_webhook": event.webhook,
-        "has_handlers": bool(event.handlers),
+        # Webhooks alone make no work: the sequencer asks whether the organisation has an endpoint.
+        "has_handlers": any(name != WEBHOOKS for name in event.handlers),
         "body": to_json(envelope).decode(),
         "private_sealed": _sealed(event_id, private),
     }

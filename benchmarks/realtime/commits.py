@@ -72,7 +72,7 @@ async def _prepare(here: Ground) -> dict[str, Path]:
     names = [
         column.name for column in EventOutbox.__table__.columns if column.name not in ("id", "occurred_at")
     ]
-    values = ["gen_random_uuid()" if name == "event_id" else name for name in names]
+    values = ["uuidv7()" if name == "event_id" else name for name in names]
     emitting = EMIT.format(columns=", ".join(names), values=", ".join(values))
     await connection.execute("ANALYZE")
     await connection.close()

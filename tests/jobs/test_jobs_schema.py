@@ -9,7 +9,7 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import text
 
 from app.core import migrations
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession
 from app.jobs.app import libpq
 from tests.support.cluster import Cluster
 
@@ -17,6 +17,14 @@ TRIGGERS = text(
     "SELECT tgname FROM pg_trigger WHERE tgrelid = 'procrastinate_jobs'::regclass AND NOT tgisinternal"
 )
 COMMENT = text("SELECT obj_description('procrastinate_jobs'::regclass, 'pg_class')")
+TAKE = text("SELECT id FROM procrastinate_fetch_job_v2(ARRAY['events', 'mail'], NULL)")
+BURST = text(
+    "INSERT INTO procrastinate_jobs (queue_name, task_name)"
+    " SELECT 'events', 'none' FROM generate_series(1, 500)"
+)
+ROWS_READ = text(
+    "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'procrastinate_jobs'"
+)
 LEFT_OVER = r"""
 SELECT relname FROM pg_class WHERE relname ~ '^(procrastinate|event|idempotency)_'
 UNION ALL SELECT proname FROM pg_proc WHERE proname ~ '^(procrastinate_|sequence_events)'
@@ -33,6 +41,21 @@ async def test_insert_notifies_nobody_when_the_schema_is_ours(db: SystemSession)
 async def test_schema_is_that_of_the_installed_library_when_the_lock_is_upgraded(db: SystemSession) -> None:
     newest = max(path.stem for path in Path(SchemaManager.get_migrations_path()).glob("*.sql"))
     assert await db.scalar(COMMENT) == f"schema {newest}", "the library needs a migration of ours"
+
+
+@pytest.mark.commits
+async def test_job_is_taken_without_reading_the_others_when_they_came_in_a_burst(database: Database) -> None:
+    """The table was known to be empty when the worker began, and nobody has counted its rows since."""
+    async with database.engine.connect() as connection:
+        worker = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await worker.execute(text("VACUUM ANALYZE procrastinate_jobs"))
+        for _ in range(10):
+            await worker.execute(TAKE)
+        await worker.execute(BURST)
+    async with database.engine.connect() as same:
+        before = (await same.execute(ROWS_READ)).scalar_one()
+        assert (await same.execute(TAKE)).scalar_one() is not None
+        assert (await same.execute(ROWS_READ)).scalar_one() - before < 20
 
 
 async def test_downgrade_leaves_nothing_of_jobs_and_events(cluster: Cluster, worker_name: str) -> None:

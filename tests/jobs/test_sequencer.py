@@ -11,15 +11,17 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.core.database import Database
+from app.core.database import Database, SystemSession
 from app.core.events import EventOutbox, emit
 from app.core.ids import uuid7
 from app.core.permissions import Permission
 from app.jobs.sequencer import Floor, Sequencer
 from app.models.realtime import EventLog
 from app.repositories.realtime import Turn, sequence_once
+from tests.factories.webhooks import happen, make_webhook
 from tests.jobs.conftest import emit_all
 from tests.support.events import declare_event
+from tests.support.personas import Persona
 
 JOBS = text("SELECT queue_name, task_name, args FROM procrastinate_jobs ORDER BY id")
 CUT = text(
@@ -71,6 +73,18 @@ async def test_handling_is_deferred_only_when_the_class_has_handlers(database: D
     async with database.transaction() as session:
         await emit(session, silent(number=1))
         event_id = await emit(session, handled(number=2))
+    async with database.system() as session:
+        await sequence_once(session)
+        jobs = (await session.execute(JOBS)).all()
+    assert jobs == [("events", "events.handle", {"event_id": str(event_id)})]
+
+
+async def test_handling_is_deferred_when_only_webhooks_may_carry_it_and_there_is_an_endpoint(
+    database: Database, db: SystemSession, alice: Persona, charlie: Persona
+) -> None:
+    await make_webhook(db, owner=charlie)
+    await happen(database, alice)
+    (event_id,) = await happen(database, charlie)
     async with database.system() as session:
         await sequence_once(session)
         jobs = (await session.execute(JOBS)).all()
