@@ -13,12 +13,10 @@ from app.core.errors import AppError, Conflict, FieldError, Invalid, NotFound
 from app.core.money import AmountOutOfRange, Discount, PriceLine, Pricing, Shipping, price_order
 from app.models.orders import OrderSettings, ShippingRate
 from app.repositories.orders.basket import BasketProduct, BasketRows, read_basket
-from app.repositories.products import Level, Missed
 from app.schemas.orders import Address, OrderLine
 from app.schemas.product_options import load_options
 from app.services.orders.settings import OrderSettingsService
 from app.services.products.customization import CheckedCustomization, check_customization
-from app.services.products.stock import insufficient_stock
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +60,11 @@ class Basket:
             merged[line.product.id] = merged.get(line.product.id, 0) + line.quantity
         return merged
 
-    def held_levels(self) -> list[Level]:
-        """The counted products as they are once this basket is held; they were read under their locks.
-
-        409 `insufficient_stock` names every product that is short.
-        """
+    @property
+    def wanted(self) -> list[tuple[BasketProduct, int]]:
+        """Its products, each with the pieces of all lines together."""
         products = {line.product.id: line.product for line in self.lines}
-        levels, short = [], []
-        for product_id, quantity in self.quantities.items():
-            product = products[product_id]
-            if product.available is None:
-                continue
-            if product.available >= quantity or product.allow_backorder:
-                levels.append(product.held(quantity))
-            else:
-                short.append(Missed(product_id, quantity, product.available))
-        if short:
-            raise insufficient_stock(short)
-        return levels
+        return [(products[product_id], quantity) for product_id, quantity in self.quantities.items()]
 
     @property
     def withdrawal_right(self) -> str:

@@ -22,7 +22,7 @@ from app.services.orders.events import OrderPlaced, order_event
 from app.services.orders.lines import AMOUNTS, SNAPSHOT, order_terms
 from app.services.orders.link_sales import LinkSale, SoldLine, read_sale
 from app.services.orders.numbers import order_series
-from app.services.products.stock import ReservedProduct
+from app.services.products.holding import ReservedProduct
 from app.services.stripe_webhooks.binding import bind
 from app.services.stripe_webhooks.intake import clean
 from app.services.stripe_webhooks.link_sessions import is_of_link, link_order_id

@@ -158,7 +158,7 @@ class PlacingService:
     ) -> tuple[Order, list[dict[str, Any]]]:
         """Steps 4 to 8 of placing an order; answers it with its lines as JSON values."""
         order_id: UUID = columns["id"]
-        held = await self.stock.hold(order_id, basket.held_levels())
+        held = await self.stock.hold(order_id, basket.wanted)
         email = columns["customer_email_canonical"]
         sale = await self.sales.sell(
             basket,

@@ -15,7 +15,7 @@ from app.models.orders import DiscountCode, OrderSettings
 from app.services.orders.basket import Basket
 from app.services.orders.discounts import DiscountService, as_discount
 from app.services.orders.lines import item_rows, price_columns
-from app.services.products.stock import ReservedProduct
+from app.services.products.holding import ReservedProduct
 
 
 @dataclass(frozen=True, slots=True)

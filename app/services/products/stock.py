@@ -14,6 +14,7 @@ from app.core.ids import uuid7
 from app.models.products import MAX_STOCK, Product, StockReservation
 from app.repositories.products import Level, Missed, ProductRepository, StockRepository, find_drift
 from app.services.products.events import ProductOutOfStock, ProductStockLow, StockDriftDetected, facts_of
+from app.services.products.holding import LockedProduct, ReservedProduct
 
 MAX_ALERTS = 1000
 """So many products at most are reported by one verification."""
@@ -39,24 +40,6 @@ class Actor:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReservedProduct:
-    """A tracked product of an order after its pieces were held; `price` in minor units is the order's price.
-
-    `quantity` is what the order holds now, `delta` by how much that was changed; `stock` and `reserved` are
-    the product's quantities afterwards.
-    """
-
-    order_id: UUID
-    product_id: UUID
-    quantity: int
-    delta: int
-    price: int
-    currency: str
-    stock: int
-    reserved: int
-
-
 class StockService:
     """Moves the stock of one organisation; nothing else does.
 
@@ -74,14 +57,26 @@ class StockService:
         self.stock = StockRepository(session, principal.organization_id)
         self.products = ProductRepository(session)
 
-    async def hold(self, order_id: UUID, levels: Sequence[Level]) -> dict[UUID, ReservedProduct]:
-        """Tell what a new order's hold on products does to them, as `levels` say they are afterwards.
+    async def hold(
+        self, order_id: UUID, wanted: Iterable[tuple[LockedProduct, int]]
+    ) -> dict[UUID, ReservedProduct]:
+        """Judge what a new order takes of locked products; uncounted ones are left out of the answer.
 
-        The caller has locked the products and found them sufficient. Nothing is written: the statement that
-        writes the order takes the pieces, with `reservation_rows` and `movement_rows`.
+        Nothing is written but what is told of it: the statement that writes the order takes the pieces, with
+        `reservation_rows` and `movement_rows`. 409 `insufficient_stock` names every product that is short.
         """
+        levels, short = [], []
+        for product, quantity in wanted:
+            if product.available is None:
+                continue
+            if product.available >= quantity or product.allow_backorder:
+                levels.append(product.held(quantity))
+            else:
+                short.append(Missed(product.id, quantity, product.available))
+        if short:
+            raise insufficient_stock(short)
         await self._announce(levels)
-        return {level.id: _held(order_id, level, level.delta_reserved) for level in levels}
+        return {level.id: ReservedProduct.of(order_id, level, level.delta_reserved) for level in levels}
 
     async def reserve(self, order_id: UUID, quantities: Mapping[UUID, int]) -> dict[UUID, ReservedProduct]:
         """Take pieces for an order that is there already; untracked products are left out of the answer.
@@ -261,7 +256,10 @@ class StockService:
         if outcome.short:
             raise insufficient_stock(outcome.short)
         await self._announce(outcome.moved)
-        return {level.id: _held(order_id, level, quantities.get(level.id, 0)) for level in outcome.moved}
+        return {
+            level.id: ReservedProduct.of(order_id, level, quantities.get(level.id, 0))
+            for level in outcome.moved
+        }
 
     async def _record(
         self,
@@ -348,20 +346,6 @@ def _level_of(product: Product, delta: int) -> Level:
     flags = ("track_inventory", "low_stock_threshold", "version")
     values = {name: getattr(product, name) for name in (*names, *flags)}
     return Level(id=product.id, **values, delta_stock=delta, delta_reserved=0)
-
-
-def _held(order_id: UUID, level: Level, quantity: int) -> ReservedProduct:
-    """A product of which an order now holds so many pieces."""
-    return ReservedProduct(
-        order_id=order_id,
-        product_id=level.id,
-        quantity=quantity,
-        delta=level.delta_reserved,
-        price=level.price,
-        currency=level.currency,
-        stock=level.stock,
-        reserved=level.reserved,
-    )
 
 
 def _refuse_empty(quantities: Mapping[UUID, int]) -> None:
