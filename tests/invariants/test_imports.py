@@ -77,7 +77,7 @@ RULES = (
         ),
         "ask the repository of the area for it",
         {
-            "app/core/access.py": "The one statement that makes a Principal.",
+            "app/core/access/": "The one statement that makes a Principal.",
             "app/core/key_access.py": "The one statement that judges an API key.",
             "app/core/database.py": "It owns sessions, the row guard and the transaction's clock.",
             "app/core/idempotency.py": "It keeps its records in the transaction of the change.",
@@ -98,7 +98,7 @@ RULES = (
         ),
         "the row guard does not see it, so use an ORM statement",
         {
-            "app/core/access.py": "The one statement that makes a Principal runs before there is an owner.",
+            "app/core/access/": "The one statement that makes a Principal runs before there is an owner.",
             "app/core/key_access.py": "A key is judged before there is an owner, by one statement.",
             "app/core/database.py": "act_as() sets variables of the transaction.",
             "app/clients/storage/objects.py": "What it copies are objects of the store, not rows.",
@@ -134,7 +134,7 @@ RULES = (
         ),
         "use the Owner session",
         {
-            "app/core/access.py": "It looks up the session and the membership before there is an owner.",
+            "app/core/access/": "It looks up the session and the membership before there is an owner.",
             "app/core/key_access.py": "It notes a key's use, which is a transaction of its own.",
             "app/services/billing/paying/": "Steps around a call are transactions; plans are everybody's.",
             "app/services/billing/pdf/files.py": "A file is stored in transactions of its own.",
@@ -199,7 +199,7 @@ RULES = (
         (importing(r"(?:fastapi|starlette)(?:\.exceptions)?\.HTTPException"),),
         "raise an AppError from app.core.errors",
         {
-            "app/core/errors.py": "Its handler renders what the framework's own router refuses.",
+            "app/core/errors/": "Its handler renders what the framework's own router refuses.",
             "app/core/http.py": "FastAPI passes on this alone while it reads a body that is too large.",
             "app/core/requests.py": "The same, for a body in an encoding that is not read.",
         },

@@ -1,0 +1,31 @@
+"""Who may call: the Principal, the one check that makes it from a credential, the markers of routes."""
+
+from app.core.access.checking import asked_organization, authenticate, bearer_token, principal_of_session
+from app.core.access.markers import Marker, allow, public, signed, staff
+from app.core.access.principal import CurrentPrincipal, Principal
+from app.core.access.refusals import REFUSALS, ended_session, refusal_for, refused_token
+from app.core.access.sessions import SESSION_SQL, SESSIONS_SQL, SessionRow, blocked_by, ended_by, ends_at
+
+__all__ = [
+    "REFUSALS",
+    "SESSIONS_SQL",
+    "SESSION_SQL",
+    "CurrentPrincipal",
+    "Marker",
+    "Principal",
+    "SessionRow",
+    "allow",
+    "asked_organization",
+    "authenticate",
+    "bearer_token",
+    "blocked_by",
+    "ended_by",
+    "ended_session",
+    "ends_at",
+    "principal_of_session",
+    "public",
+    "refusal_for",
+    "refused_token",
+    "signed",
+    "staff",
+]

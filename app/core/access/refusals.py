@@ -1,0 +1,44 @@
+"""The answers to callers who are not let in."""
+
+from app.core.config import Settings
+from app.core.errors import Forbidden, Unauthenticated
+
+REFUSALS = {
+    "session_limited_to_organization": "This session belongs to the single sign-on of another organisation.",
+    "membership_suspended": "Your membership in this organisation is suspended; ask an administrator.",
+    "sso_required": "This organisation is entered through its single sign-on only.",
+    "mfa_enrollment_required": "This organisation demands a second factor; set one up in your settings.",
+}
+
+
+def step_up_required(settings: Settings) -> Unauthenticated:
+    """The answer that asks for a recent second check (RFC 9470)."""
+    return Unauthenticated(
+        "step_up_required",
+        "Confirm your identity with POST /api/auth/step-up and repeat the request.",
+        headers={
+            "WWW-Authenticate": 'Bearer error="insufficient_user_authentication", '
+            f"max_age={settings.step_up_seconds}"
+        },
+    )
+
+
+def refused_token(code: str, detail: str) -> Unauthenticated:
+    """401 for a token that was sent and is not good."""
+    return Unauthenticated(code, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def ended_session(code: str | None) -> Unauthenticated:
+    """401 for a session that `ended_by` stopped; there is no such session: `session_revoked`."""
+    if code == "session_expired":
+        return refused_token(code, "This session has expired; sign in again.")
+    return refused_token("session_revoked", "This session was ended; sign in again.")
+
+
+def refusal_for(code: str, settings: Settings) -> Forbidden | Unauthenticated:
+    """The answer to a session that `blocked_by` stopped."""
+    if code == "step_up_required":
+        return step_up_required(settings)
+    if code == "sso_required":
+        return Forbidden(code, REFUSALS[code], login_url=f"{settings.app_url}/login")
+    return Forbidden(code, REFUSALS[code])
