@@ -19,7 +19,7 @@ from app.models.orders import Order
 from app.models.products import Product, StockMovement
 from app.models.team import Organization, TeamMember
 from tests.factories.accounts import access_token_of, make_member, make_organization, make_session
-from tests.factories.billing import grant_plan
+from tests.factories.billing import grant_plan, subscribe
 from tests.factories.integrations import make_api_key_row
 from tests.factories.orders import place_order
 from tests.factories.products import make_product
@@ -188,7 +188,10 @@ async def test_list_when_organizations_are_closed_to_the_session(
         select(TeamMember).where(TeamMember.organization_id == custom.id, TeamMember.user_id == bob.user_id)
     )
     await give_role(db, found.one(), await make_role(db, custom.id, key="craft"))
-    await grant_plan(db, custom.id, "business")
+    await grant_plan(db, custom.id, "premium")
+    await subscribe(db, custom.id, "business")
+    await subscribe(db, resting.id, "business", status="unpaid")
+    await subscribe(db, strict.id, "premium", status="incomplete")
     strict.require_mfa, gone.deleted_at = True, clock.now()
     await db.commit()
     answer = await client.get("/api/organizations", headers=bob.headers, params={"count": True})
@@ -198,7 +201,7 @@ async def test_list_when_organizations_are_closed_to_the_session(
         for one in items
     ]
     assert shown == [
-        ("Resting", "viewer", "suspended", "membership_suspended", "free", 2),
+        ("Resting", "viewer", "suspended", "membership_suspended", "business", 2),
         ("Custom", "craft", "active", None, "business", 2),
         ("Strict", "manager", "active", "mfa_enrollment_required", "free", 2),
         (items[3]["name"], "viewer", "active", None, "free", 2),

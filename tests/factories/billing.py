@@ -17,6 +17,7 @@ from app.models.billing import (
     PlanGrant,
     PlanPrice,
     RevenueEntry,
+    Subscription,
 )
 from tests.factories.products import Owner
 
@@ -109,3 +110,20 @@ async def grant_plan(db: SystemSession, organization_id: UUID, plan: str) -> Pla
     db.add(grant)
     await db.commit()
     return grant
+
+
+async def subscribe(db: SystemSession, organization_id: UUID, plan: str, **columns: Any) -> Subscription:
+    """Give an organisation an active subscription of a plan; `columns` override anything."""
+    price = await db.scalar(select(PlanPrice.id).where(PlanPrice.plan_code == plan).limit(1))
+    values: dict[str, Any] = {
+        "status": "active",
+        "meter_anchor_at": clock.now(),
+        "stripe_subscription_id": f"sub_sbx_{uuid7().hex}",
+        **columns,
+    }
+    subscription = Subscription(
+        organization_id=organization_id, id=uuid7(), plan_code=plan, price_id=price, **values
+    )
+    db.add(subscription)
+    await db.commit()
+    return subscription

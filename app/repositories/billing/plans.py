@@ -1,11 +1,11 @@
 """Owns the questions to plans, their prices and the grants of operators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select, update
+from sqlalchemy import ARRAY, Select, Uuid, and_, cast, exists, func, or_, select, true, update
 
 from app.models.billing import Plan, PlanGrant, PlanPrice, Subscription
 from app.models.billing.subscriptions import LIVE
@@ -29,24 +29,40 @@ class PlanRepository(Repository[Plan]):
 
     model = Plan
 
-    async def standings(self, organization_id: UUID, now: datetime) -> Sequence[Standing]:
-        """The free plan, every plan that is granted now, and that of the live subscription."""
-        granted = _granted(organization_id, now)
+    async def standings(
+        self, organization_ids: Collection[UUID], now: datetime
+    ) -> Mapping[UUID, Sequence[Standing]]:
+        """The free plan, every plan that is granted now, and that of the live subscription, of each of them.
+
+        The lowest plan comes first.
+        """
+        ids = cast(list(organization_ids), ARRAY(Uuid()))
+        wanted = select(func.unnest(ids).label("id")).subquery("wanted")
+        is_granted = exists().where(
+            PlanGrant.organization_id == wanted.c.id,
+            PlanGrant.plan_code == Plan.code,
+            PlanGrant.starts_at <= now,
+            or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now),
+        )
         statement = (
-            select(Plan, Plan.code.in_(granted), Subscription)
-            .select_from(Plan)
+            select(wanted.c.id, Plan, is_granted, Subscription)
+            .select_from(wanted)
+            .join(Plan, true())
             .outerjoin(
                 Subscription,
                 and_(
                     Subscription.plan_code == Plan.code,
-                    Subscription.organization_id == organization_id,
+                    Subscription.organization_id == wanted.c.id,
                     Subscription.status.in_(LIVE),
                 ),
             )
-            .where(or_(Plan.code == FREE, Plan.code.in_(granted), Subscription.id.is_not(None)))
+            .where(or_(Plan.code == FREE, is_granted, Subscription.id.is_not(None)))
             .order_by(Plan.rank)
         )
-        return [Standing(*row) for row in await self.session.execute(statement)]
+        found: dict[UUID, list[Standing]] = {identifier: [] for identifier in organization_ids}
+        for identifier, *standing in await self.session.execute(statement):
+            found[identifier].append(Standing(*standing))
+        return found
 
     async def by_code(self, code: str, *, lock: bool = False) -> Plan | None:
         """One plan, or None."""
@@ -156,11 +172,3 @@ class GrantRepository(Repository[PlanGrant]):
             .values(ends_at=now)
             .execution_options(synchronize_session=False)
         )
-
-
-def _granted(organization_id: UUID, now: datetime) -> Select[Any]:
-    return select(PlanGrant.plan_code).where(
-        PlanGrant.organization_id == organization_id,
-        PlanGrant.starts_at <= now,
-        or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now),
-    )

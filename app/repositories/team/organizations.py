@@ -10,11 +10,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
 from app.models.auth import User, UserSession
-from app.models.billing import Plan, PlanGrant
+from app.models.billing import PlanGrant
 from app.models.team import Organization, TeamMember
 from app.repositories.auth.entries import memberships_of_sessions
 from app.repositories.base import Repository
-from app.repositories.billing.plans import FREE
 
 
 class OrganizationRepository(Repository[Organization]):
@@ -84,14 +83,13 @@ class OrganizationRepository(Repository[Organization]):
             .execution_options(synchronize_session=False)
         )
 
-    def of_session(self, user_id: UUID, session_id: UUID, now: datetime) -> Any:
+    def of_session(self, user_id: UUID, session_id: UUID) -> Any:
         """The live organisations of a person, seen from one of their sessions.
 
         `created_at` (of the membership) and `id` are the pair by which the list is paged.
         """
         return memberships_of_sessions(
             TeamMember.joined_at.label("created_at"),
-            _plan(now).label("plan"),
             _members_count().label("members_count"),
         ).where(UserSession.id == session_id, UserSession.user_id == user_id)
 
@@ -102,26 +100,5 @@ def _members_count() -> Any:
     return (
         select(func.count(colleagues.id))
         .where(colleagues.organization_id == Organization.id)
-        .scalar_subquery()
-    )
-
-
-def _plan(now: datetime) -> Any:
-    """The code of the best plan that the organisation of a row has at this moment."""
-    granted = (
-        select(PlanGrant.plan_code)
-        .where(
-            PlanGrant.organization_id == Organization.id,
-            PlanGrant.starts_at <= now,
-            or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now),
-        )
-        .correlate(Organization)
-    )
-    return (
-        select(Plan.code)
-        .where(or_(Plan.code == FREE, Plan.code.in_(granted)))
-        .order_by(Plan.rank.desc())
-        .limit(1)
-        .correlate(Organization)
         .scalar_subquery()
     )

@@ -1,6 +1,6 @@
 """Owns what an organisation may use: the plan it has, its limits and features, and their refusals."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from app.core.config import get_settings
 from app.core.database import ScopedSession
 from app.core.errors import PaymentRequired
 from app.repositories.billing import PlanRepository
-from app.repositories.billing.plans import FREE
+from app.repositories.billing.plans import FREE, Standing
 from app.services.billing.access import Access, access_of
 
 
@@ -39,8 +39,19 @@ async def entitlements(session: ScopedSession, organization_id: UUID) -> Entitle
     subscription that is overdue for too long or suspended, what is read stays as it was (`read_only`), and
     the limits are those of the free plan.
     """
+    return (await entitlements_of(session, [organization_id]))[organization_id]
+
+
+async def entitlements_of(
+    session: ScopedSession, organization_ids: Collection[UUID]
+) -> Mapping[UUID, Entitlements]:
+    """The same of several organisations, with one statement."""
     now = clock.now()
-    standings = await PlanRepository(session).standings(organization_id, now)
+    standings = await PlanRepository(session).standings(organization_ids, now)
+    return {identifier: _judged(found, now) for identifier, found in standings.items()}
+
+
+def _judged(standings: Sequence[Standing], now: datetime) -> Entitlements:
     anchor = next((item.subscription.meter_anchor_at for item in standings if item.subscription), None)
     free = standings[0].plan
     best = free

@@ -36,7 +36,7 @@ from app.schemas.team.organizations import (
     OrganizationRead,
     OrganizationUpdate,
 )
-from app.services.billing.entitlements import entitlements
+from app.services.billing.entitlements import entitlements, entitlements_of
 from app.services.billing.paying.cancelling import cancel_for_deletion
 from app.services.team.desk import active_organization, enter_team, person_of
 from app.services.team.events.organizations import (
@@ -78,9 +78,10 @@ class OrganizationService:
         session_id = self.principal.session_id
         assert session_id is not None  # noqa: S101 - the route is for signed-in people
         now = clock.now()
-        statement = self.organizations.of_session(person_of(self.principal), session_id, now)
+        statement = self.organizations.of_session(person_of(self.principal), session_id)
         rows = await PAGER.rows(self.session, statement, query, NEWEST_FIRST, is_scalar=False)
-        return Page[MyOrganization].model_validate(rows.map(lambda row: _mine(row, now)))
+        plans = await entitlements_of(self.session, [row.id for row in rows.items])
+        return Page[MyOrganization].model_validate(rows.map(lambda row: _mine(row, plans[row.id].plan, now)))
 
     async def get(self, organization_id: UUID) -> OrganizationRead:
         """The active organisation. 404 for any other."""
@@ -259,13 +260,13 @@ def _missing() -> NotFound:
     return NotFound(detail="There is no such organisation for you.")
 
 
-def _mine(row: Any, now: datetime) -> MyOrganization:
+def _mine(row: Any, plan: str, now: datetime) -> MyOrganization:
     return MyOrganization(
         id=row.id,
         name=row.name,
         slug=row.slug,
         kind=row.kind,
-        plan=row.plan,
+        plan=plan,
         role=row.role_key or row.role,
         status=row.member_status,
         blocked_by=blocked_by(row, now),
