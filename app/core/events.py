@@ -105,7 +105,32 @@ class Event:
         raise NotImplementedError(f"{type(self).__name__} has the audience `topic` and names none")
 
 
-class EventOutbox(System, Base):
+class EventColumns:
+    """What the outbox and the log hold of an event alike."""
+
+    event_id: Mapped[UUID]
+    type: Mapped[str]
+    audience: Mapped[str]
+    topic: Mapped[str]
+    extra_topic: Mapped[str | None]
+    organization_id: Mapped[UUID | None]
+    user_id: Mapped[UUID | None]
+    object_type: Mapped[str | None]
+    object_id: Mapped[str | None]
+    actor_type: Mapped[str]
+    actor_id: Mapped[UUID | None]
+    session_id: Mapped[UUID | None]
+    api_key_id: Mapped[UUID | None]
+    outcome: Mapped[str] = mapped_column(server_default="success")
+    request_id: Mapped[str | None]
+    trace_id: Mapped[str | None]
+    is_webhook: Mapped[bool] = mapped_column(server_default=text("false"))
+    has_handlers: Mapped[bool] = mapped_column(server_default=text("false"))
+    body: Mapped[str]
+    private_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class EventOutbox(EventColumns, System, Base):
     """Events of committed transactions that the sequencer has not moved to the log yet."""
 
     __tablename__ = "event_outbox"
@@ -128,26 +153,6 @@ class EventOutbox(System, Base):
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    event_id: Mapped[UUID]
-    type: Mapped[str]
-    audience: Mapped[str]
-    topic: Mapped[str]
-    extra_topic: Mapped[str | None]
-    organization_id: Mapped[UUID | None]
-    user_id: Mapped[UUID | None]
-    object_type: Mapped[str | None]
-    object_id: Mapped[str | None]
-    actor_type: Mapped[str]
-    actor_id: Mapped[UUID | None]
-    session_id: Mapped[UUID | None]
-    api_key_id: Mapped[UUID | None]
-    outcome: Mapped[str] = mapped_column(server_default="success")
-    request_id: Mapped[str | None]
-    trace_id: Mapped[str | None]
-    is_webhook: Mapped[bool] = mapped_column(server_default=text("false"))
-    has_handlers: Mapped[bool] = mapped_column(server_default=text("false"))
-    body: Mapped[str]
-    private_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     occurred_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 

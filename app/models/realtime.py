@@ -9,7 +9,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Index,
-    LargeBinary,
     SmallInteger,
     and_,
     func,
@@ -19,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.core.events import REGISTRY, Event
+from app.core.events import REGISTRY, Event, EventColumns
 from app.models.base import Base, Shared, System
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 _OF_ORGANIZATIONS = text("audience = 'organization'")
 
 
-class EventLog(Shared, Base):
+class EventLog(EventColumns, Shared, Base):
     """Every committed event in its order of delivery, `pos`. The outbox has checked what comes here."""
 
     __tablename__ = "event_log"
@@ -44,25 +43,6 @@ class EventLog(Shared, Base):
 
     pos: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     event_id: Mapped[UUID] = mapped_column(unique=True)
-    type: Mapped[str]
-    audience: Mapped[str]
-    topic: Mapped[str]
-    extra_topic: Mapped[str | None]
-    organization_id: Mapped[UUID | None]
-    user_id: Mapped[UUID | None]
-    object_type: Mapped[str | None]
-    object_id: Mapped[str | None]
-    actor_type: Mapped[str]
-    actor_id: Mapped[UUID | None]
-    session_id: Mapped[UUID | None]
-    api_key_id: Mapped[UUID | None]
-    outcome: Mapped[str] = mapped_column(server_default="success")
-    request_id: Mapped[str | None]
-    trace_id: Mapped[str | None]
-    is_webhook: Mapped[bool] = mapped_column(server_default=text("false"))
-    has_handlers: Mapped[bool] = mapped_column(server_default=text("false"))
-    body: Mapped[str]
-    private_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     occurred_at: Mapped[datetime]
     sequenced_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
