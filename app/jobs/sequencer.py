@@ -18,6 +18,8 @@ FULL = 500
 
 AT_IT_PAUSE = 0.002
 POKED_PAUSE = 0.003
+"""Turns that this process's commits ask for begin so far apart at least."""
+
 FLOORLESS_SECONDS = 2.0
 SETTLED_SECONDS = 0.5
 TURN_SECONDS = 15.0
@@ -121,6 +123,7 @@ class Sequencer:
         floor = Floor()
         while not self._is_stopping:
             self._woken.clear()
+            began = time.monotonic()
             async with asyncio.timeout(TURN_SECONDS):
                 turn = await sequence_once(connection, floor.of_turn())
                 await _measure(connection, turn)
@@ -130,7 +133,8 @@ class Sequencer:
             if turn.taken < 0:
                 await asyncio.sleep(AT_IT_PAUSE)
             elif await self._rest(self._pause):
-                await asyncio.sleep(min(POKED_PAUSE, self._pause))
+                # Commits that come thick and fast share a turn; one that comes alone does not wait.
+                await asyncio.sleep(began + min(POKED_PAUSE, self._pause) - time.monotonic())
 
     async def _rest(self, seconds: float) -> bool:
         """Sleep, or wake up early because this process has committed an event; whether it was woken."""
