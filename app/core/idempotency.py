@@ -215,7 +215,7 @@ def still_running() -> errors.Conflict:
     """409: the first request with this key has not been answered yet."""
     return errors.Conflict(
         "idempotency_in_progress",
-        "The first request with this `Idempotency-Key` is still running; repeat it in a moment.",
+        "The first request with this `Idempotency-Key` still runs; repeat it soon.",
         headers={"Retry-After": "1"},
     )
 

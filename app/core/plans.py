@@ -25,7 +25,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from app.core.errors import BadRequest, is_json
+from app.core.errors import is_json, unreadable
 from app.core.requests import StrictRequest, StrictRoute
 
 Kind = Literal["coroutine", "plain", "generator"]
@@ -213,7 +213,7 @@ async def _body(request: Request) -> Any:
         fault = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error"}
         raise RequestValidationError([{**fault, "input": {}}], body=error.doc) from error
     except (ClientDisconnect, RecursionError, ValueError) as error:
-        raise BadRequest("malformed_request", "The body cannot be read.") from error
+        raise unreadable() from error
 
 
 def _parameters(dependant: Dependant, request: Request, values: dict[str, Any]) -> list[Any]:

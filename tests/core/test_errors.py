@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -15,7 +16,7 @@ from app.core import dispatch, errors, http
 from app.core.access import public
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
-from app.core.errors import Conflict, translate_constraint
+from app.core.errors import Conflict, Unavailable, translate_constraint
 from app.schemas.base import Input, StrictInt
 from app.schemas.base import Query as QueryModel
 
@@ -35,6 +36,7 @@ class Thing(Input):
     count: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 0
     pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
     tags: Annotated[list[Annotated[str, Field(max_length=5)]], Field(default_factory=list)]
+    twin: UUID | None = None
 
 
 class ThingQuery(QueryModel):
@@ -86,6 +88,7 @@ def told(answer: Response) -> tuple[int, str]:
         ({"name": "a", "count": 10**30}, "/count", "less_than_equal"),
         ({"name": "a", "tags": ["ok", "much too long"]}, "/tags/1", "string_too_long"),
         ({"name": "a", "pet": {"kind": "walrus-7731"}}, "/pet", "union_tag_invalid"),
+        ({"name": "a", "twin": "§"}, "/twin", "uuid_parsing"),
         ({"name": "nul \x00"}, "", "invalid"),
     ],
 )
@@ -96,6 +99,7 @@ async def test_fault_is_named_with_its_place_and_without_the_value(
     assert told(answer) == (422, "validation_error")
     assert [(item["pointer"], item["code"]) for item in answer.json()["errors"]] == [(pointer, code)]
     assert "walrus" not in answer.text
+    assert "§" not in answer.text
     assert not answer.json()["errors"][0]["detail"].startswith("Value error")
 
 
@@ -198,6 +202,11 @@ async def test_missing_body_is_422_and_not_about_its_type(things: AsyncClient) -
 )
 async def test_query_that_is_not_valid_is_422(things: AsyncClient, query: str) -> None:
     assert told(await things.get(f"/things?{query}")) == (422, "validation_error")
+
+
+def test_every_503_says_when_to_come_back() -> None:
+    assert Unavailable("provider_not_configured", "Ask the operator.").headers == {"Retry-After": "60"}
+    assert Unavailable("busy", "Repeat.", headers={"Retry-After": "2"}).headers == {"Retry-After": "2"}
 
 
 async def test_constraint_is_translated_by_its_name(database: Database) -> None:

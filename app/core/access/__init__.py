@@ -3,7 +3,7 @@
 from app.core.access.checking import asked_organization, authenticate, bearer_token, principal_of_session
 from app.core.access.markers import Marker, allow, public, signed, staff
 from app.core.access.principal import CurrentPrincipal, Principal
-from app.core.access.refusals import REFUSALS, ended_session, refusal_for, refused_token
+from app.core.access.refusals import REFUSALS, ended_session, permission_denied, refusal_for, refused_token
 from app.core.access.sessions import SESSION_SQL, SESSIONS_SQL, SessionRow, blocked_by, ended_by, ends_at
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "ended_by",
     "ended_session",
     "ends_at",
+    "permission_denied",
     "principal_of_session",
     "public",
     "refusal_for",

@@ -9,7 +9,13 @@ from fastapi import Request
 
 from app.core import clock
 from app.core.access.principal import Principal
-from app.core.access.refusals import ended_session, refusal_for, refused_token, step_up_required
+from app.core.access.refusals import (
+    ended_session,
+    permission_denied,
+    refusal_for,
+    refused_token,
+    step_up_required,
+)
 from app.core.access.sessions import (
     ACTIVITY_STEP,
     SESSION_SQL,
@@ -137,11 +143,7 @@ def _judge_membership(
         raise refusal_for(blocked, settings)
     permissions = permissions_of(row.role, row.permissions)
     if marker.permission not in permissions:
-        raise Forbidden(
-            "permission_denied",
-            f"Your role lacks the permission `{marker.permission}`.",
-            permission=marker.permission,
-        )
+        raise permission_denied(marker.permission)
     return permissions
 
 

@@ -2,13 +2,23 @@
 
 from app.core.config import Settings
 from app.core.errors import Forbidden, Unauthenticated
+from app.core.permissions import Permission
 
 REFUSALS = {
-    "session_limited_to_organization": "This session belongs to the single sign-on of another organisation.",
+    "session_limited_to_organization": "This session is of another single sign-on; sign in again here.",
     "membership_suspended": "Your membership in this organisation is suspended; ask an administrator.",
-    "sso_required": "This organisation is entered through its single sign-on only.",
+    "sso_required": "This organisation is entered by its single sign-on only; go to `login_url`.",
     "mfa_enrollment_required": "This organisation demands a second factor; set one up in your settings.",
 }
+
+
+def permission_denied(permission: Permission) -> Forbidden:
+    """403 for a caller whose role does not hold a permission."""
+    return Forbidden(
+        "permission_denied",
+        f"Your role lacks the permission `{permission}`; ask an administrator for it.",
+        permission=permission,
+    )
 
 
 def step_up_required(settings: Settings) -> Unauthenticated:

@@ -8,6 +8,7 @@ from app.core.errors.database import (
     translate_constraint,
 )
 from app.core.errors.family import (
+    NOWHERE,
     AppError,
     BadRequest,
     BodyTooLarge,
@@ -30,10 +31,11 @@ from app.core.errors.family import (
 )
 from app.core.errors.handling import handle, install, to_app_error
 from app.core.errors.problem_json import MEDIA_TYPE, Problem, phrase, problem, problems
-from app.core.errors.reading import faults_at, is_json
+from app.core.errors.reading import faults_at, is_json, unreadable
 
 __all__ = [
     "MEDIA_TYPE",
+    "NOWHERE",
     "AppError",
     "BadRequest",
     "BodyTooLarge",
@@ -66,5 +68,6 @@ __all__ = [
     "sqlstate",
     "to_app_error",
     "translate_constraint",
+    "unreadable",
     "version_mismatch",
 ]

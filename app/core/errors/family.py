@@ -67,14 +67,16 @@ class Forbidden(AppError):
     status = 403
 
 
+NOWHERE = "There is no such thing here; check its id, and in which organisation you are."
+"""Said of what does not exist and of what is somebody else's, in the same words."""
+
+
 class NotFound(AppError):
     """404: there is no such thing for this caller, whether or not somebody else has it."""
 
     status = 404
 
-    def __init__(
-        self, code: str = "not_found", detail: str = "There is no such resource.", **more: Any
-    ) -> None:
+    def __init__(self, code: str = "not_found", detail: str = NOWHERE, **more: Any) -> None:
         super().__init__(code, detail, **more)
 
 
@@ -133,9 +135,14 @@ class Defect(AppError):
 
 
 class Unavailable(AppError):
-    """503: something that is needed is down or not configured."""
+    """503: something that is needed is down or not configured; `Retry-After` is a minute unless given."""
 
     status = 503
+
+    def __init__(
+        self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(code, detail, headers={"Retry-After": "60", **(headers or {})}, **more)
 
 
 def version_mismatch(version: int) -> PreconditionFailed:

@@ -21,7 +21,10 @@ from app.core.errors.family import (
 PYDANTIC_CODES = {"missing": "required", "value_error": "invalid"}
 """pydantic's names of faults that are ours under another name; the rest is good as it is."""
 
-PYDANTIC_DETAILS = {"union_tag_invalid": "This is not one of the known kinds."}
+PYDANTIC_DETAILS = {
+    "union_tag_invalid": "This is not one of the known kinds.",
+    "uuid_parsing": "This is not a UUID.",
+}
 """Sentences in place of those of pydantic that would repeat what was sent."""
 
 
@@ -47,7 +50,7 @@ def from_validation(error: RequestValidationError, content_type: str) -> AppErro
     if any(item["loc"] and item["loc"][0] == "path" for item in found):
         return NotFound()
     if any(item["type"] == "json_invalid" for item in found):
-        return BadRequest("malformed_json", "The body is not valid JSON.")
+        return BadRequest("malformed_json", "Send valid JSON in UTF-8, in which no object has a name twice.")
     return Invalid(
         "validation_error",
         "Some of what was sent is not valid; see `errors`.",
@@ -55,12 +58,17 @@ def from_validation(error: RequestValidationError, content_type: str) -> AppErro
     )
 
 
+def unreadable(headers: Mapping[str, str] | None = None) -> BadRequest:
+    """400 for a body of which not even the form can be read."""
+    return BadRequest("malformed_request", "The body cannot be read; send it again, whole.", headers=headers)
+
+
 def from_http(error: StarletteHTTPException) -> AppError:
     """What the framework refuses, in our words: no such address or method, a body that cannot be read."""
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
-            return NotFound(detail="There is no such address.", headers=headers)
+            return NotFound(detail="There is no such address; see /docs.", headers=headers)
         case 405:
             return method_not_allowed()
         case 413:
@@ -70,7 +78,7 @@ def from_http(error: StarletteHTTPException) -> AppError:
         case 415:
             return UnsupportedMediaType("unsupported_media_type", str(error.detail), headers=headers)
         case _:
-            return BadRequest("malformed_request", "The body cannot be read.", headers=headers)
+            return unreadable(headers)
 
 
 def _fault(item: Mapping[str, Any]) -> FieldError:

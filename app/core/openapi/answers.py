@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.access import Marker
-from app.core.errors import MEDIA_TYPE, AppError, FieldError, phrase, problem
+from app.core.access import REFUSALS, Marker
+from app.core.errors import MEDIA_TYPE, NOWHERE, AppError, FieldError, phrase, problem
 
 REQUEST_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -43,8 +43,8 @@ HEADERS: dict[str, Any] = {
 
 CODES: Mapping[int, Mapping[str, str]] = {
     400: {
-        "malformed_json": "The body is not valid JSON.",
-        "malformed_request": "The body cannot be read.",
+        "malformed_json": "Send valid JSON in UTF-8, in which no object has a name twice.",
+        "malformed_request": "The body cannot be read; send it again, whole.",
         "ambiguous_credentials": "Send one credential: either `Authorization` or `X-API-Key`.",
     },
     401: {
@@ -57,21 +57,21 @@ CODES: Mapping[int, Mapping[str, str]] = {
         "session_revoked": "This session was ended; sign in again.",
         "step_up_required": "Confirm your identity with POST /api/auth/step-up and repeat the request.",
     },
+    402: {"quota_exceeded": "Your plan's requests by API keys are used up in this period."},
     403: {
-        "permission_denied": "Your role lacks the permission.",
-        "insufficient_scope": "This API key lacks the scope.",
+        "permission_denied": "Your role lacks the permission `orders:write`; ask an administrator for it.",
+        "insufficient_scope": "This API key lacks the scope `orders:write`; use one that has it.",
         "ip_not_allowed": "This API key may not be used from your address.",
         "origin_not_allowed": "This API key may not be used by pages of this origin.",
         "user_session_required": "API keys may not do this; sign in as a person and repeat the request.",
-        "membership_suspended": "Your membership in this organisation is suspended; ask an administrator.",
-        "mfa_enrollment_required": "This organisation demands a second factor; set one up in your settings.",
-        "session_limited_to_organization": "This session belongs to another organisation's single sign-on.",
-        "sso_required": "This organisation is entered through its single sign-on only.",
+        **REFUSALS,
     },
-    404: {"not_found": "There is no such resource."},
-    409: {"idempotency_in_progress": "The first request with this `Idempotency-Key` is still running."},
+    404: {"not_found": NOWHERE},
+    409: {
+        "idempotency_in_progress": "The first request with this `Idempotency-Key` still runs; repeat it soon."
+    },
     413: {"body_too_large": "The body is larger than 1048576 bytes."},
-    415: {"unsupported_media_type": "Send JSON with `Content-Type: application/json`."},
+    415: {"unsupported_media_type": "Send JSON as `application/json`."},
     422: {
         "validation_error": "Some of what was sent is not valid; see `errors`.",
         "idempotency_key_invalid": "`Idempotency-Key` has 1 to 255 visible characters.",
@@ -80,7 +80,7 @@ CODES: Mapping[int, Mapping[str, str]] = {
     429: {"rate_limited": "Too many requests; try again in 12 seconds."},
     503: {
         "database_unavailable": "The database is not reachable; try again.",
-        "busy": "Too many changes of the same data at once; repeat the request.",
+        "busy": "Too many changes of the same data at once; repeat.",
     },
 }
 """What routes answer in common: the codes by status, each with the sentence of its example."""
@@ -130,6 +130,7 @@ def _common(facts: Facts) -> Iterator[tuple[int, list[str]]]:
     for status, applies in {
         400: facts.has_body or is_known,
         401: is_known,
+        402: facts.marker.is_key_ok,
         403: is_known,
         404: is_known or facts.has_path_ids,
         409: facts.is_write,

@@ -59,7 +59,10 @@ class CapturingService:
         refusal = refusal_of(command)
         if refusal is not None:
             if command.status == "failed":
-                raise PaymentRequired("payment_failed", "The payment provider did not take the money.")
+                raise PaymentRequired(
+                    "payment_failed",
+                    "The payment provider did not take the money; ask the buyer to pay anew.",
+                )
             raise refusal
         desk = OrderDesk(self.session, self.principal)
         view = await desk.orders.view(reference)

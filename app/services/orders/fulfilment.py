@@ -162,7 +162,7 @@ def refuse_unpaid(order: Order) -> None:
     if order.payment_status == "authorized":
         raise Conflict("payment_not_captured", "The payment is only authorised; capture it first.")
     if order.payment_status not in SHIPPABLE:
-        raise Conflict("payment_required", "The order is not paid; it cannot be shipped.")
+        raise Conflict("payment_required", "The order is not paid; take the payment, then ship it.")
 
 
 def leaving(item: OrderItem) -> int:

@@ -44,7 +44,10 @@ SHIPPABLE = frozenset({"paid", "partially_refunded"})
 
 translate_constraint("orders_metadata", Invalid("metadata_too_large", "`metadata` is too large."))
 translate_constraint(
-    "orders_transition", Conflict("invalid_transition", "The order's state does not allow this move.")
+    "orders_transition",
+    Conflict(
+        "invalid_transition", "The order's state does not allow this move; see its `available_transitions`."
+    ),
 )
 
 

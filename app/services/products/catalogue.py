@@ -44,9 +44,10 @@ def slug_taken() -> Conflict:
 
 
 translate_constraint("products_slug", slug_taken())
-translate_constraint("products_sku", Conflict("sku_taken", "Another product has this SKU."))
+translate_constraint("products_sku", Conflict("sku_taken", "Another product has this SKU; choose another."))
 translate_constraint(
-    "products_external_ref", Conflict("external_ref_taken", "Another product stands for this reference.")
+    "products_external_ref",
+    Conflict("external_ref_taken", "Another product has this reference; change that one."),
 )
 translate_constraint(
     "products_never_oversold",

@@ -111,7 +111,9 @@ class StreamOpener:
             )
         if len(self.hub.registry.all) >= self.hub.settings.max_streams_per_process:
             raise Unavailable(
-                "stream_capacity", "This server has no room for more streams.", headers={"Retry-After": "2"}
+                "stream_capacity",
+                "This server has no room for more streams; retry.",
+                headers={"Retry-After": "2"},
             )
 
     async def _take_lease(self, connection: Connection) -> None:

@@ -65,7 +65,9 @@ def answer_to(error: StripeError) -> AppError:  # noqa: PLR0911 - one return per
         case StripeNotConfigured():
             return billing_not_configured()
         case StripeMisconfigured():
-            return Unavailable("payment_provider_misconfigured", "Payments are out of order; we are told.")
+            return Unavailable(
+                "payment_provider_misconfigured", "Payments are out of order; we are told, try later."
+            )
         case StripeMissing():
             return Conflict(
                 "provider_out_of_sync",
@@ -105,7 +107,11 @@ def _declined(error: StripeDeclined) -> PaymentRequired:
 
 def billing_not_configured() -> Unavailable:
     """503 of every route that needs Stripe where there is none."""
-    return Unavailable("billing_not_configured", "Payments are not set up here.")
+    return Unavailable(
+        "billing_not_configured",
+        "Payments are not set up here; ask the operator.",
+        headers={"Retry-After": "3600"},
+    )
 
 
 def require_stripe() -> StripeClient:

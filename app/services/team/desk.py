@@ -6,7 +6,7 @@ They are those of the team page, section 3. What they judge is read under the or
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.core.access import Principal
+from app.core.access import Principal, permission_denied
 from app.core.database import ScopedSession
 from app.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from app.core.permissions import ROLE_NAMES, ROLE_PERMISSIONS, Permission, Role
@@ -106,13 +106,6 @@ async def find_role(session: ScopedSession, organization_id: UUID, key: str) -> 
         detail = "There is no such role in this organisation."
         raise Invalid("unknown_role", detail, errors=[FieldError("/role", "unknown_role", detail)])
     return RoleChoice.custom(found)
-
-
-def permission_denied(permission: Permission) -> Forbidden:
-    """403 for a caller whose role does not hold a permission."""
-    return Forbidden(
-        "permission_denied", f"Your role lacks the permission `{permission}`.", permission=permission
-    )
 
 
 def role_not_grantable() -> Forbidden:

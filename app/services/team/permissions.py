@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from app.core.access import CurrentPrincipal
+from app.core.access import CurrentPrincipal, permission_denied
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound
 from app.core.permissions import DESCRIPTIONS, HOLDERS, KNOWN, OWNER_ONLY, ROLE_PERMISSIONS, Permission, Role
@@ -17,7 +17,7 @@ from app.schemas.team.permissions import (
     Reason,
     RolePermissions,
 )
-from app.services.team.desk import active_organization, permission_denied, person_of
+from app.services.team.desk import active_organization, person_of
 from app.services.team.roles import sorted_names
 
 

@@ -35,7 +35,7 @@ class PlanService:
             raise NotFound()
         sent: dict[str, Any] = body.changes(without=frozenset({"prices"}))
         if "rank" in sent and await self.plans.has_rank(sent["rank"], besides=code):
-            raise Conflict("rank_taken", "Another plan has this rank.")
+            raise Conflict("rank_taken", "Another plan has this rank; choose another one.")
         changed = {name: value for name, value in sent.items() if value != getattr(plan, name)}
         if changed:
             await self.plans.change(code, changed)

@@ -41,7 +41,9 @@ class PortalService:
         if wrong:
             async with self.database.transaction() as system:
                 await note_difference(system, switching(wrong[0]))
-            raise Unavailable("portal_misconfigured", "The payment pages are set up wrongly; we are told.")
+            raise Unavailable(
+                "portal_misconfigured", "The payment pages are set up wrongly; try later, we are told."
+            )
 
         async def prepare(session: OwnerSession, command_id: UUID) -> StripeCommandRow:
             return await self._prepare(body, url, session, command_id)
