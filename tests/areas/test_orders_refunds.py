@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
 from sqlalchemy import select, update
 
-from app.core.database import SystemSession
+from app.core.database import Database, SystemSession
 from app.core.events import EventOutbox
 from app.core.ids import uuid7
 from app.models.orders import Order, OrderPayment, Refund, ShippingRate, TaxRate
 from app.models.products import Product, StockMovement
+from app.services.orders.provider_refunds import RefundImporter
 from tests.areas.test_orders_life import act, event_types, quantities
 from tests.areas.test_orders_pricing import make_code
 from tests.factories.orders import make_order, make_payment, make_refund, order_body
@@ -146,6 +148,31 @@ async def test_everything_when_it_comes_back_after_goodwill(
     assert sums == [(8585, 448), (14318, 2386)]
     after = await read(client, alice, order)
     assert (after["payment_status"], after["amount_refunded"]) == ("refunded", 22903)
+
+
+async def test_line_when_its_first_refund_comes_back(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona
+) -> None:
+    """Three units at 4 are given back as 1, 2 and 1; without the first, the others would come to 5."""
+    terms = {"prices_include_tax": False, "default_tax_rate_bps": 3333}
+    await client.patch("/api/orders/settings", headers=alice.headers, json=terms)
+    pin, bag = [await make_product(db, owner=alice, price=price) for price in (1, 5000)]
+    order = await make_paid(client, alice, (pin, 3), (bag, 1))
+    line = order["order_items"][0]
+    assert line["total_amount"] == 4
+    first, second = [await refund(client, alice, order, lines=[units(line)]) for _ in range(2)]
+    assert (first["amount"], second["amount"]) == (1, 2)
+    async with database.transaction() as session:
+        row = await session.get_one(Refund, (alice.organization_id, UUID(first["id"])))
+        payment = await session.get_one(OrderPayment, (alice.organization_id, row.payment_id))
+        held = await session.get_one(Order, (alice.organization_id, row.order_id))
+        await RefundImporter(session, held, payment).move(row, "failed")
+    explained = await client.get(f"/api/orders/{order['id']}/explain", headers=alice.headers)
+    assert explained.json()["refundable"]["lines"][0]["amount"] == 2
+    again = [await refund(client, alice, order, lines=[units(line)]) for _ in range(2)]
+    assert [told["amount"] for told in again] == [2, 0]
+    item = (await read(client, alice, order))["order_items"][0]
+    assert (item["refunded_quantity"], item["refunded_amount"]) == (3, 4)
 
 
 async def test_shipping_when_it_is_refunded_in_parts(

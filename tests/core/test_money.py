@@ -443,6 +443,14 @@ def test_refunds_by_units_add_up_to_the_line_in_any_steps(total, steps):
     assert given_back == (total if done else 0)
 
 
+def test_line_gives_back_its_total_at_most_when_an_earlier_refund_was_taken_back():
+    """Three units at 4: 1, 2 and 1. Without the first one the others would come to 2 + 2 + 1."""
+    assert refund_of_lines([RefundLine(4, 3, 1, 1)]) == [2]
+    assert refund_of_lines([RefundLine(4, 3, 1, 1, refunded_amount=2)]) == [2]
+    assert refund_of_lines([RefundLine(4, 3, 2, 1, refunded_amount=4)]) == [0]
+    assert refund_of_lines([RefundLine(4, 3, 2, 1, refunded_amount=3)]) == [1]
+
+
 def random_cart(dice: random.Random) -> tuple[list[PriceLine], Discount | None, Shipping | None, bool]:
     """A cart as shops see them: one to three lines, two rates at most, sometimes a code, mostly shipping."""
     rates = dice.choices((0, 550, 1000, 2000), k=2)

@@ -21,12 +21,16 @@ class RefundAmountExceeded(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RefundLine:
-    """One line to refund: its total and quantity, the units refunded before, the `units` to refund now."""
+    """One line to refund: its total and quantity, the units refunded before, the `units` to refund now.
+
+    `refunded_amount` is what was given back for the units before.
+    """
 
     total_amount: int
     quantity: int
     refunded_quantity: int
     units: int
+    refunded_amount: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ class RefundGroup:
 def refund_of_lines(lines: Sequence[RefundLine]) -> list[int]:
     """The amount of each line's refund.
 
-    It is rounded cumulatively, so that single refunds of all units add up to the line's total. A lower
-    amount for all lines together is split by `allocate(amount, refund_of_lines(lines))`.
+    It is rounded cumulatively, so that single refunds of all units add up to the line's total. When an
+    earlier refund was taken back, the others may have been rounded up: no line gives back more than it has
+    left. A lower amount for all lines together is split by `allocate(amount, refund_of_lines(lines))`.
     Raises RefundQuantityExceeded for more units than are left, ValueError for units below 0.
     """
     amounts = []
@@ -60,7 +65,8 @@ def refund_of_lines(lines: Sequence[RefundLine]) -> list[int]:
         if after > line.quantity:
             raise RefundQuantityExceeded(index)
         before = half_up(line.total_amount * line.refunded_quantity, line.quantity)
-        amounts.append(half_up(line.total_amount * after, line.quantity) - before)
+        amount = half_up(line.total_amount * after, line.quantity) - before
+        amounts.append(min(amount, line.total_amount - line.refunded_amount))
     return amounts
 
 

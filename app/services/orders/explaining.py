@@ -172,5 +172,7 @@ def _refundable(view: OrderView) -> Refundable:
 
 def _refundable_line(item: Mapping[str, Any], most: int) -> RefundedLine:
     units = item["quantity"] - item["refunded_quantity"]
-    line = RefundLine(item["total_amount"], item["quantity"], item["refunded_quantity"], units)
+    line = RefundLine(
+        item["total_amount"], item["quantity"], item["refunded_quantity"], units, item["refunded_amount"]
+    )
     return RefundedLine(item_id=item["id"], quantity=units, amount=min(refund_of_lines([line])[0], most))

@@ -77,7 +77,9 @@ class RefundBasis:
         """
         parts = refund_of_lines(
             [
-                RefundLine(item.total_amount, item.quantity, item.refunded_quantity, units)
+                RefundLine(
+                    item.total_amount, item.quantity, item.refunded_quantity, units, item.refunded_amount
+                )
                 for item, units in lines
             ]
         )
