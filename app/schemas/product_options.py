@@ -12,6 +12,8 @@ from app.schemas.base import Input, Line, Untagged
 
 MAX_FIELDS = 30
 MAX_PRICE = 999_999_999_999
+"""In minor units. Times the largest quantity of a line, it still fits into a `bigint`."""
+
 MAX_NUMBER = 1_000_000_000
 MAX_IMAGE_BYTES = 10_485_760
 MAX_STORED_BYTES = 65_536

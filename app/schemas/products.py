@@ -13,7 +13,6 @@ from app.core.csv_rows import read_rows
 from app.core.money import MAX_AMOUNT
 from app.core.paging import PageQuery
 from app.schemas.base import (
-    Amount,
     Currency,
     Input,
     Line,
@@ -25,7 +24,7 @@ from app.schemas.base import (
     Timestamp,
 )
 from app.schemas.metadata import Metadata
-from app.schemas.product_options import ProductOptions
+from app.schemas.product_options import MAX_PRICE, ProductOptions
 
 MAX_STOCK = 1_000_000_000
 MAX_VERSION = 2_147_483_647
@@ -43,6 +42,7 @@ Description = Annotated[Text, Field(max_length=20_000)]
 Category = Annotated[Line, Field(min_length=1, max_length=80, examples=["Bags"])]
 TaxCategory = Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9_]{1,40}$", examples=["standard"])]
 Grams = Annotated[StrictInt, Field(ge=0, le=1_000_000, description="Weight in grams.")]
+Price = Annotated[StrictInt, Field(ge=0, le=MAX_PRICE, description="Minor units of `currency`.")]
 Quantity = Annotated[StrictInt, Field(ge=0, le=MAX_STOCK)]
 Days = Annotated[StrictInt, Field(ge=0, le=365, description="Days until it can be sent.")]
 
@@ -84,7 +84,7 @@ class ProductCreate(Input):
     )
 
     name: Name
-    price: Amount
+    price: Price
     currency: Currency | None = Field(None, description="Default: that of the order settings.")
     slug: Slug | None = Field(None, description="Default: made from the name.")
     sku: Sku | None = None
@@ -107,7 +107,7 @@ class ProductChanges(Patch):
     """The fields of a product that can be changed."""
 
     name: Name = Field(default_factory=_absent)
-    price: Amount = Field(default_factory=_absent)
+    price: Price = Field(default_factory=_absent)
     currency: Currency = Field(default_factory=_absent)
     slug: Slug = Field(default_factory=_absent)
     sku: Sku | None = None
