@@ -1,5 +1,7 @@
 """Changing orders: fields, baskets with their stock, versions, and acts named by their status."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -12,6 +14,10 @@ from tests.areas.test_orders_pricing import make_code
 from tests.factories.orders import ADDRESS, make_order, order_body, place_order
 from tests.factories.products import make_product
 from tests.support.personas import Persona
+
+Recorder = Callable[[], AbstractContextManager[list[str]]]
+
+TABLES = ("orders", "products", "stock_reservations", "discount_codes")
 
 
 async def change(
@@ -94,6 +100,21 @@ async def test_codes_when_two_orders_exchange_theirs(
     for code in codes:
         await db.refresh(code)
         assert code.redeemed == 1
+
+
+async def test_locks_when_a_code_makes_a_basket_free(
+    client: AsyncClient, db: SystemSession, alice: Persona, statements: Recorder
+) -> None:
+    """Products before codes, as everybody locks them, so that no two orders wait for each other."""
+    await make_code(db, alice, value=10_000)
+    product = await make_product(db, owner=alice, price=1000, stock=5)
+    order = await place_order(client, alice, product)
+    with statements() as seen:
+        told = await change(client, alice, order["id"], discount_code="TEN", version=1)
+    assert (told["status"], told["total_amount"]) == ("confirmed", 0)
+    locks = [one for one in seen if "FOR NO KEY UPDATE" in one]
+    names = [next(name for name in TABLES if f"FROM {name}" in one) for one in locks]
+    assert names.index("products") < names.index("discount_codes")
 
 
 async def test_nothing_when_it_is_sent(client: AsyncClient, db: SystemSession, alice: Persona) -> None:

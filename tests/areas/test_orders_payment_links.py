@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -33,6 +35,8 @@ from tests.support.personas import Persona
 from tests.support.stripe_events import event_of
 from tests.support.stripe_orders import act, control, settle, states
 from tests.support.stripe_sandbox import StripeSandbox
+
+Recorder = Callable[[], AbstractContextManager[list[str]]]
 
 BUYER = "buyer@example.com"
 
@@ -495,6 +499,18 @@ async def test_session_when_nobody_pays(shop: LinkShop) -> None:
     await control(shop.stripe, f"sessions/{session['id']}/expire")
     await shop.settle()
     assert await shop.orders() == []
+
+
+async def test_locks_when_an_order_of_a_link_is_placed(shop: LinkShop, statements: Recorder) -> None:
+    """The quota before the counter of numbers, as by everybody, so that no two orders wait for each other."""
+    await shop.buy(await shop.link((await shop.price(None), 1)))
+    with statements() as seen:
+        await shop.settle()
+    quota, counter = (
+        next(place for place, one in enumerate(seen) if f"INSERT INTO {table}" in one)
+        for table in ("usage_metrics", "document_counters")
+    )
+    assert quota < counter
 
 
 async def test_link_when_the_plans_quota_is_used_up(shop: LinkShop) -> None:

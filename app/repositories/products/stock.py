@@ -181,9 +181,12 @@ class StockRepository:
         self.session = session
         self.organization_id = organization_id
 
+    async def lock(self, product_ids: Collection[UUID]) -> None:
+        """Lock these products in the order of their ids; nobody else moves their stock meanwhile."""
+        await self.session.fetch(LOCK, self.organization_id, list(product_ids))
+
     async def reserve(self, deltas: Mapping[UUID, int]) -> Outcome:
-        """Hold pieces of active tracked products; a negative quantity gives held pieces back."""
-        await self.session.fetch(LOCK, self.organization_id, list(deltas))
+        """Hold pieces of active tracked products that are locked; a negative quantity gives them back."""
         found = await self.session.fetch(RESERVE, self.organization_id, list(deltas), list(deltas.values()))
         rows = [dict(zip(_RESERVED, row, strict=True)) for row in found]
         return Outcome(

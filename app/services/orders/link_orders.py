@@ -75,13 +75,15 @@ class LinkOrders:
     async def _place(self, found: Mapping[str, Any]) -> Order:
         """Place the order. It holds its stock, or is one that has expired when there is too little.
 
-        The products are locked before the counter of numbers, as by everybody who places orders.
+        Products, the plan's quota and the counter of numbers are locked in this order, as by everybody who
+        places orders.
         """
         sale = read_sale(found, found["link_lines"])
         order_id = link_order_id(found)
         products, settings = await self._read(sale)
         wanted = _quantities(sale, products)
         reserved = await self._reserve(order_id, wanted)
+        await count(self.session, self.organization_id, "orders", 1, order_id, may_refuse=False)
         now = await self.session.now()
         number = await self.placing.next_number(order_series(settings, now))
         order = Order(
@@ -105,7 +107,6 @@ class LinkOrders:
         self.session.add_all([self._item(order_id, line, products) for line in sale.lines])
         await self.session.flush()
         await self._keep(order_id, wanted, reserved)
-        await count(self.session, self.organization_id, "orders", 1, order_id, may_refuse=False)
         await bind(self.session, found["id"], "checkout.session", self.organization_id, order_id)
         await self._tell(order_id)
         return order

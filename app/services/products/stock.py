@@ -85,6 +85,7 @@ class StockService:
         product that is short, 409 `product_not_orderable` those that are not for sale any more.
         """
         _refuse_empty(quantities)
+        await self.stock.lock(quantities.keys())
         return await self._hold(order_id, {}, quantities)
 
     async def rehold(self, order_id: UUID, quantities: Mapping[UUID, int]) -> dict[UUID, ReservedProduct]:
@@ -95,6 +96,9 @@ class StockService:
         """
         _refuse_empty(quantities)
         before = await self.stock.held(order_id)
+        # Those whose quantity stays, too: an edit that makes the order free takes all of them off the shelf
+        # when its code is locked already, and codes are locked after products.
+        await self.stock.lock({**before, **quantities}.keys())
         changed = await self._hold(order_id, before, quantities)
         now = await self.session.now()
         rows = [_reservation(product, before, now) for product in changed.values()]
@@ -238,7 +242,7 @@ class StockService:
         before: Mapping[UUID, int],
         quantities: Mapping[UUID, int],
     ) -> dict[UUID, ReservedProduct]:
-        """Change what an order holds from `before` to `quantities`, or refuse and name what is in the way."""
+        """Change what an order holds of locked products to `quantities`, or refuse and name what is short."""
         deltas = {
             product_id: delta
             for product_id in {**before, **quantities}
