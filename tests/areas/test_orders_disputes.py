@@ -10,6 +10,9 @@ from sqlalchemy import select
 from app.clients.stripe.sandbox.state import State
 from app.core.database import Database, SystemSession
 from app.models.billing import RevenueEntry
+from app.models.orders import Order, OrderPayment
+from app.models.realtime import EventLog
+from app.services.orders.disputing import apply_dispute
 from app.services.orders.verifying import report_money
 from app.services.stripe_webhooks.processing import sync_object
 from tests.factories.products import make_product
@@ -95,6 +98,33 @@ async def test_hold_when_it_is_released_during_a_dispute(disputed: Disputed) -> 
     assert refused["code"] == "hold_not_releasable"
     await disputed.close("won")
     assert states(await disputed.read()) == ("confirmed", "paid", None)
+
+
+async def test_order_when_it_arrives_during_a_dispute_that_is_won(disputed: Disputed) -> None:
+    """It is complete when the money is there again."""
+    await disputed.act("ship")
+    await disputed.open()
+    await disputed.act("deliver")
+    assert (await disputed.read())["completed_at"] is None
+    await disputed.close("won")
+    told = await disputed.read()
+    assert (states(told), told["completed_at"] is not None) == (("delivered", "paid", None), True)
+    kinds = await disputed.db.scalars(select(EventLog.type).where(EventLog.type == "order.completed"))
+    assert len(kinds.all()) == 1
+
+
+async def test_dispute_when_it_is_won_after_everything_went_back_and_it_was_lost(disputed: Disputed) -> None:
+    """No move leads from there to refunded: the order stays charged back, and only the ledger tells."""
+    await disputed.act("refunds", 201, amount=12345, reason="goodwill")
+    await disputed.settle()
+    order = (await disputed.db.scalars(select(Order))).one()
+    payment = (await disputed.db.scalars(select(OrderPayment))).one()
+    facts = {"id": "dp_1", "amount": 12345, "currency": "eur"}
+    for status, told in (("lost", 1), ("won", 0)):
+        events = await apply_dispute(disputed.db, order, payment, {**facts, "status": status})
+        assert (len(events or []), order.payment_status) == (told, "charged_back")
+    await disputed.db.flush()
+    assert await disputed.moved() == [("dispute", -12345), ("dispute_reversal", 12345)]
 
 
 async def test_dispute_when_it_is_won_after_it_was_lost(disputed: Disputed) -> None:

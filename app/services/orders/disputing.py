@@ -7,9 +7,15 @@ from typing import Any
 from app.core.database import ScopedSession
 from app.models.orders import Order, OrderPayment
 from app.services.billing.ledger import EntryType, record, stands
-from app.services.orders.events import DisputeFacts, DisputeState, OrderDisputed, OrderEventKind
+from app.services.orders.events import (
+    DisputeFacts,
+    DisputeState,
+    OrderCompleted,
+    OrderDisputed,
+    OrderEventKind,
+)
 from app.services.orders.provider_refunds import status_by_sums
-from app.services.orders.states import DISPUTED
+from app.services.orders.states import DISPUTED, PAYMENT_STATUS_MOVES, SHIPPABLE
 
 OPEN = frozenset({"needs_response", "under_review"})
 INQUIRY = "warning_"
@@ -50,7 +56,14 @@ async def apply_dispute(
     if payment.status != "applied":
         return None
     has_changed = {"won": _end, "lost": _lose}.get(status, _begin)(order)
-    return [dispute_event(dispute)] if has_changed else None
+    if not has_changed:
+        return None
+    events = [dispute_event(dispute)]
+    if order.delivered_at is not None and order.completed_at is None and order.payment_status in SHIPPABLE:
+        # It arrived while the bank had the money.
+        order.completed_at = await session.now()
+        events.append(OrderCompleted)
+    return events
 
 
 def dispute_event(dispute: dict[str, Any]) -> OrderEventKind:
@@ -86,9 +99,10 @@ def _lose(order: Order) -> bool:
 
 def _end(order: Order) -> bool:
     """The seller has won: the money is where the sums say, and the hold ends. Whether that was new."""
-    if order.payment_status not in DISPUTED:
+    target = status_by_sums(order)
+    if order.payment_status not in DISPUTED or target not in PAYMENT_STATUS_MOVES[order.payment_status]:
         return False
-    order.payment_status = status_by_sums(order)
+    order.payment_status = target
     if order.hold_reason == "dispute":
         order.hold_reason = None
     return True
