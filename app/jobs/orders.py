@@ -46,8 +46,8 @@ async def expire_order(database: Database, *, organization_id: str, order_id: st
 
 @job("orders.verify_order_money", queue="maintenance", cron="30 3 * * *")
 async def verify_order_money(database: Database) -> None:
-    """Daily: alert for orders whose payments or refunds do not add up, and for gaps in their numbers."""
+    """Daily: alert for orders whose money does not add up, and for gaps in the series of numbers."""
     async with database.transaction(principal=Principal(kind="system", name="verify_order_money")) as session:
         found = await report_money(session)
     if found:
-        log.error("Alert: %s orders or series of order numbers do not add up", found)
+        log.error("Alert: %s orders or series of numbers do not add up", found)

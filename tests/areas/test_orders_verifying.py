@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from httpx import AsyncClient
@@ -11,7 +12,7 @@ from app.core.database import Database, SystemSession
 from app.core.events import EventOutbox
 from app.core.ids import uuid7
 from app.jobs.orders import verify_order_money
-from app.models.billing import DocumentCounter
+from app.models.billing import DocumentCounter, Invoice
 from app.models.orders import Order
 from tests.areas.test_orders_refunds import make_paid, refund
 from tests.factories.orders import make_order, make_payment, make_refund, place_order
@@ -122,6 +123,22 @@ async def test_counter_when_it_is_not_at_the_last_number(
     assert await verify(database, db) == [(orders[1]["id"], ["order_numbers"])]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("order", "invoice_numbers"), ("credit_note", "credit_note_numbers")]
+)
+async def test_documents_when_one_is_missing(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona, kind: str, name: str
+) -> None:
+    product = await make_product(db, owner=alice, price=1000, stock=9)
+    orders = [await make_paid(client, alice, (product, 1)) for _ in range(2)]
+    for order in orders:
+        await refund(client, alice, order, amount=300)
+    assert await verify(database, db) == []
+    await db.execute(text("SET LOCAL session_replication_role = replica"))
+    await db.execute(delete(Invoice).where(Invoice.kind == kind, Invoice.order_id == UUID(orders[0]["id"])))
+    assert await verify(database, db) == [(orders[1]["id"], [name])]
+
+
 async def test_number_when_two_prefixes_hide_a_gap(
     client: AsyncClient, database: Database, db: SystemSession, alice: Persona
 ) -> None:
@@ -142,9 +159,7 @@ async def test_counter_when_its_organisation_or_its_orders_are_gone(
     db.add(DocumentCounter(organization_id=gone, kind="order", period="2020", last_value=7))
     assert await verify(database, db) == []
     assert "Alert" not in caplog.text
-    db.add(DocumentCounter(organization_id=left, kind="invoice", period="2020", last_value=7))
-    assert await verify(database, db) == []
-    assert "Alert" not in caplog.text
-    db.add(DocumentCounter(organization_id=left, kind="order", period="2020", last_value=7))
-    assert await verify(database, db) == []
-    assert "Alert: 1 orders or series" in caplog.text
+    for found, kind in enumerate(("order", "invoice", "credit_note"), 1):
+        db.add(DocumentCounter(organization_id=left, kind=kind, period="2020", last_value=7))
+        assert await verify(database, db) == []
+        assert f"Alert: {found} orders or series" in caplog.text

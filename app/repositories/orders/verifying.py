@@ -1,13 +1,26 @@
-"""Sums over the money of every organisation's orders that must agree, and numbers that must have no gap."""
+"""Sums over the money of every organisation's orders that must agree, and series that must have no gap."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, func, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.database import ScopedSession
-from app.models.billing import DocumentCounter
+from app.models.billing import DocumentCounter, Invoice
 from app.models.orders import Order, OrderPayment, Refund
 from app.models.team import Organization
 from app.repositories.orders.orders import items_json
@@ -33,9 +46,13 @@ class Difference(NamedTuple):
 
 
 class SeriesGap(NamedTuple):
-    """A series of order numbers that is not 1, 2, 3 … up to its counter."""
+    """A series of numbers that is not 1, 2, 3 … up to its counter.
+
+    `kind` says what is numbered: order, invoice or credit_note.
+    """
 
     organization_id: UUID
+    kind: str
     period: str
     last_value: int
     numbers: int
@@ -90,44 +107,41 @@ async def find_differences(session: ScopedSession, limit: int) -> list[Differenc
 
 async def find_gaps(session: ScopedSession, limit: int) -> list[SeriesGap]:
     """Series of living organisations whose numbers are not all those up to their counter; at most `limit`."""
-    period, number = _number_parts()
+    numbered = _numbered()
+    series = (numbered.c.organization_id, numbered.c.kind, numbered.c.period)
     numbers = (
         select(
-            Order.organization_id,
-            period.label("period"),
+            *series,
             func.count().label("numbers"),
-            func.count(number.distinct()).label("different"),
-            func.max(number).label("highest"),
+            func.count(numbered.c.number.distinct()).label("different"),
+            func.max(numbered.c.number).label("highest"),
         )
-        .where(Order.order_number.is_not(None))
-        .group_by(Order.organization_id, period)
+        .join(Organization, Organization.id == numbered.c.organization_id)
+        .group_by(*series)
         .subquery()
     )
     counters = (
-        select(DocumentCounter.organization_id, DocumentCounter.period, DocumentCounter.last_value)
+        select(
+            DocumentCounter.organization_id,
+            DocumentCounter.kind,
+            DocumentCounter.period,
+            DocumentCounter.last_value,
+        )
         .join(Organization, Organization.id == DocumentCounter.organization_id)
-        .where(DocumentCounter.kind == "order")
         .subquery()
     )
     last_value, count, different, highest = (
         func.coalesce(value, 0)
         for value in (counters.c.last_value, numbers.c.numbers, numbers.c.different, numbers.c.highest)
     )
-    owner = func.coalesce(counters.c.organization_id, numbers.c.organization_id)
-    year = func.coalesce(counters.c.period, numbers.c.period)
+    names = ("organization_id", "kind", "period")
+    which = [func.coalesce(counters.c[name], numbers.c[name]) for name in names]
     statement = (
-        select(owner, year, last_value, count, highest)
+        select(*which, last_value, count, highest)
         .select_from(counters)
-        .join(
-            numbers,
-            and_(
-                numbers.c.organization_id == counters.c.organization_id,
-                numbers.c.period == counters.c.period,
-            ),
-            full=True,
-        )
+        .join(numbers, and_(*(numbers.c[name] == counters.c[name] for name in names)), full=True)
         .where(or_(last_value != count, last_value != different, last_value != highest))
-        .order_by(owner, year)
+        .order_by(*which)
         .limit(limit)
     )
     return [SeriesGap(*row) for row in (await session.execute(statement)).all()]
@@ -137,23 +151,31 @@ async def read_orders(
     session: ScopedSession, keys: Collection[tuple[UUID, UUID]]
 ) -> list[tuple[Order, list[dict[str, Any]]]]:
     """These orders, by organisation and id, each with its lines."""
-    return await _with_items(session, tuple_(Order.organization_id, Order.id).in_(keys))
+    statement = (
+        select(Order, items_json())
+        .where(tuple_(Order.organization_id, Order.id).in_(keys))
+        .order_by(Order.id)
+    )
+    return [(order, items) for order, items in (await session.execute(statement)).all()]
 
 
 async def last_orders(
     session: ScopedSession, gaps: Sequence[SeriesGap]
-) -> list[tuple[Order, list[dict[str, Any]]]]:
-    """The orders with the highest number of these series, each with its lines."""
-    period, number = _number_parts()
-    keys = [(gap.organization_id, gap.period, gap.highest) for gap in gaps]
-    return await _with_items(session, tuple_(Order.organization_id, period, number).in_(keys))
-
-
-async def _with_items(
-    session: ScopedSession, condition: ColumnElement[bool]
-) -> list[tuple[Order, list[dict[str, Any]]]]:
-    statement: Select[Any] = select(Order, items_json()).where(condition).order_by(Order.id)
-    return [(order, items) for order, items in (await session.execute(statement)).all()]
+) -> list[tuple[Order, list[dict[str, Any]], str]]:
+    """The orders with the highest number of these series, each with its lines and the series' kind."""
+    numbered = _numbered()
+    keys = [(gap.organization_id, gap.kind, gap.period, gap.highest) for gap in gaps]
+    number = (numbered.c.organization_id, numbered.c.kind, numbered.c.period, numbered.c.number)
+    statement = (
+        select(Order, items_json(), numbered.c.kind)
+        .join(
+            numbered,
+            and_(numbered.c.organization_id == Order.organization_id, numbered.c.order_id == Order.id),
+        )
+        .where(tuple_(*number).in_(keys))
+        .order_by(Order.id, numbered.c.kind)
+    )
+    return [(order, items, kind) for order, items, kind in (await session.execute(statement)).all()]
 
 
 def _payments() -> Any:
@@ -191,7 +213,30 @@ def _payments() -> Any:
     )
 
 
-def _number_parts() -> tuple[ColumnElement[str], ColumnElement[int]]:
-    """The year and the counter in an order's number, `{prefix}-{year}-{counter}`."""
-    counter = func.split_part(Order.order_number, "-", 3)
-    return func.split_part(Order.order_number, "-", 2), cast(counter, BigInteger)
+def _numbered() -> Any:
+    """Every number of a series, with the order that has it or whose document has it.
+
+    Documents that are no order's are those of the payment provider, with its numbers.
+    """
+    document = case((Invoice.kind == "order", "invoice"), else_="credit_note")
+    orders = select(
+        Order.organization_id,
+        literal("order").label("kind"),
+        Order.id.label("order_id"),
+        *_number_parts(Order.order_number),
+    ).where(Order.order_number.is_not(None))
+    documents = select(
+        Invoice.organization_id,
+        document.label("kind"),
+        Invoice.order_id,
+        *_number_parts(Invoice.invoice_number),
+    ).where(Invoice.order_id.is_not(None), Invoice.invoice_number.is_not(None))
+    return union_all(orders, documents).subquery()
+
+
+def _number_parts(
+    number: InstrumentedAttribute[str | None],
+) -> tuple[ColumnElement[str], ColumnElement[int]]:
+    """The year and the counter in a number, `{prefix}-{year}-{counter}`."""
+    counter = cast(func.split_part(number, "-", 3), BigInteger)
+    return func.split_part(number, "-", 2).label("period"), counter.label("number")

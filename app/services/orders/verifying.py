@@ -1,4 +1,4 @@
-"""Looking for orders whose money does not add up and for order numbers that are missing; repairs nothing."""
+"""Looking for orders whose money does not add up and for numbers that are missing; repairs nothing."""
 
 from functools import partial
 from typing import Any
@@ -19,13 +19,19 @@ from app.services.orders.events import OrderMoneyInconsistent, order_event
 MAX_ALERTS = 1000
 """So many orders and so many series of numbers at most are reported by one verification."""
 
-NUMBERS = "order_numbers"
+NUMBERS = {
+    "order": "order_numbers",
+    "invoice": "invoice_numbers",
+    "credit_note": "credit_note_numbers",
+}
+"""What an alert says of a gap, by what is numbered."""
 
 
 async def report_money(session: ScopedSession) -> int:
     """Alert for each order whose sums do not agree and each series with a gap; answers how many there are.
 
-    A gap is told of the order with the highest number of its series. One without any order is only counted.
+    A gap is told of the order that has the highest number of its series, or whose document has it. One
+    without any order is only counted.
     """
     differences = await find_differences(session, MAX_ALERTS)
     gaps = await find_gaps(session, MAX_ALERTS)
@@ -34,9 +40,9 @@ async def report_money(session: ScopedSession) -> int:
     if differences:
         keys = [(row.organization_id, row.order_id) for row in differences]
         orders = {order.id: (order, items) for order, items in await read_orders(session, keys)}
-    for order, items in await last_orders(session, gaps) if gaps else ():
+    for order, items, kind in await last_orders(session, gaps) if gaps else ():
         orders[order.id] = (order, items)
-        names.setdefault(order.id, []).append(NUMBERS)
+        names.setdefault(order.id, []).append(NUMBERS[kind])
     for order_id, (order, items) in orders.items():
         event = order_event(partial(OrderMoneyInconsistent, differences=names[order_id]), order, items)
         await emit(session, event, organization_id=order.organization_id)
