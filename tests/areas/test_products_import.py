@@ -137,6 +137,19 @@ async def test_import_when_it_is_only_tried(client: AsyncClient, db: SystemSessi
     assert (await send(client, alice, {"sku": "NEW"}, dry_run=True)).json()["code"] == "import_rejected"
 
 
+async def test_import_when_the_plan_has_no_room_for_it(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    """Trying it says so as well; what is only changed needs no room."""
+    await make_product(db, owner=alice, sku="OLD", price=700)
+    rows = [{"sku": f"S{n}", "name": "Bag", "price": 1} for n in range(10)]
+    for dry_run in (True, False):
+        answer = await send(client, alice, *rows, dry_run=dry_run)
+        assert (answer.status_code, answer.json()["code"]) == (402, "plan_limit_reached")
+        assert (answer.json()["used"], answer.json()["requested"]) == (1, 10)
+    assert await imported(client, alice, {"sku": "OLD", "price": 800}, *rows[:9]) == (9, 1, 0)
+
+
 async def test_import_when_some_rows_are_bad(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
     """Every fault of every row is named, and nothing is written."""
     await make_product(db, owner=alice, sku="HELD", stock=5, reserved=4)

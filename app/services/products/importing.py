@@ -43,9 +43,11 @@ class ImportService:
         if len(body.rows) > most:
             raise Invalid("too_many_rows", f"One import has at most {most} rows; send several.")
         rows = await self._judge(body.rows)
+        created = sum(row.product is None for row in rows)
+        if created:
+            await check_products(self.session, self.organization_id, created)
         if not is_dry:
             await self._write([row for row in rows if not row.is_unchanged])
-        created = sum(row.product is None for row in rows)
         unchanged = sum(row.is_unchanged for row in rows)
         return ImportReport(
             created=created,
@@ -80,8 +82,6 @@ class ImportService:
             return
         # In one order, so that two imports of the same products wait for each other and never in a circle.
         new = sorted((row for row in rows if row.product is None), key=lambda row: row.sent.sku.upper())
-        if new:
-            await check_products(self.session, self.organization_id, len(new))
         await self.products.add_all([self._new(row) for row in new])
         written = {
             product.id: product
