@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, cast, func, select, update
 
 from app.core.database import SystemSession
 from app.core.events import EventOutbox
+from app.core.ids import uuid7
 from app.models.auth import UserSession
 from app.models.orders import DiscountRedemption, Order, OrderItem
+from app.repositories.orders.erasing import CustomerRepository
 from tests.areas.test_orders_pricing import make_code
 from tests.factories.orders import ADDRESS, make_order, order_body
 from tests.factories.products import make_product
@@ -144,6 +146,19 @@ async def test_erasure_when_its_cost_is_counted(
             assert (await erase(client, alice)).json() == {"orders_count": orders}
         counts.append(len(seen))
     assert counts[0] == counts[1]
+
+
+async def test_statements_when_a_buyer_has_more_orders_than_they_have_parameters(
+    db: SystemSession, alice: Persona
+) -> None:
+    ids = [uuid7() for _ in range(33_000)]
+    order = await make_order(db, owner=alice, status="delivered")
+    customers = CustomerRepository(db)
+    assert len(await customers.items([*ids, order.id])) == 1
+    await customers.erase_texts(ids)
+    erased = await customers.erase_orders({**{key: [] for key in ids}, order.id: ["a", "b"]})
+    assert [row.id for row in erased] == [order.id]
+    assert await db.scalar(select(cast(Order.search, Text)).where(Order.id == order.id)) == "'a' 'b'"
 
 
 async def test_erasure_when_somebody_else_asks(

@@ -1,4 +1,7 @@
-"""What orders say of a buyer, taken out of them: as many statements for one order as for a thousand."""
+"""What orders say of a buyer, taken out of them: as many statements for one order as for a thousand.
+
+Ids travel as one value, since a statement has at most 32,767 of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -9,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Text,
     Uuid,
+    any_,
     case,
     column,
     delete,
@@ -18,7 +22,6 @@ from sqlalchemy import (
     or_,
     select,
     update,
-    values,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
@@ -60,15 +63,18 @@ class CustomerRepository(Repository[Order]):
         """The lines of these orders, by order and position."""
         statement = (
             select(OrderItem)
-            .where(OrderItem.order_id.in_(order_ids))
+            .where(_is_among(OrderItem.order_id, order_ids))
             .order_by(OrderItem.order_id, OrderItem.position)
         )
         return list((await self.session.execute(statement)).scalars().all())
 
     async def erase_orders(self, terms: Mapping[UUID, list[str]]) -> list[Order]:
         """Take the buyer out of these orders, which keep the search terms given; answers how they stand."""
-        words = values(column("id", Uuid), column("terms", ARRAY(Text)), name="words").data(
-            list(terms.items())
+        rows = [{"id": str(order_id), "terms": kept} for order_id, kept in terms.items()]
+        words = (
+            func.jsonb_to_recordset(literal(rows, JSONB))
+            .table_valued(column("id", Uuid), column("terms", ARRAY(Text)))
+            .render_derived(name="words", with_types=True)
         )
         statement = (
             update(Order)
@@ -96,7 +102,7 @@ class CustomerRepository(Repository[Order]):
         cleared = select(func.jsonb_object_agg(answers.c.key, kept)).scalar_subquery()
         statement = (
             update(OrderItem)
-            .where(OrderItem.order_id.in_(order_ids), OrderItem.customization != literal({}, JSONB))
+            .where(_is_among(OrderItem.order_id, order_ids), OrderItem.customization != literal({}, JSONB))
             .values(customization=cleared)
             .execution_options(synchronize_session=False)
         )
@@ -124,6 +130,10 @@ class CustomerRepository(Repository[Order]):
             mails.to_hash.in_(hashes),
         )
         await (await self.session.connection()).execute(statement)
+
+
+def _is_among(column: InstrumentedAttribute[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
+    return column == any_(literal(ids, ARRAY(Uuid)))
 
 
 def _without_person(address: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
