@@ -151,6 +151,15 @@ def test_environment_names_settings_when_a_container_gets_it() -> None:
     assert named - SETTINGS == set()
 
 
+def test_containers_get_every_setting_of_the_operators_file() -> None:
+    """What is named beside it is what a deployment of containers decides itself."""
+    for name, service in own_services().items():
+        assert service["env_file"] == [{"path": ".env", "required": False}], name
+        unset = [variable for variable, value in service["environment"].items() if value is None]
+        assert unset == [], f"{name}: without a value {unset} would win over the file and say nothing"
+        assert {"HOST", "PORT", "DATA_DIR"} <= set(service["environment"]), name
+
+
 def test_compose_refuses_to_start_when_a_secret_is_missing() -> None:
     text = (ROOT / "compose.yaml").read_text()
     for name in SECRETS:
