@@ -41,7 +41,13 @@ UPDATE_PROBLEMS = problems(
     {
         409: ["sku_taken", "slug_taken", "external_ref_taken", "stock_below_reserved"],
         412: ["version_mismatch"],
-        422: ["version_required", "field_not_writable", "currency_not_supported", "option_price_below_zero"],
+        422: [
+            "version_required",
+            "field_not_writable",
+            "currency_not_supported",
+            "option_price_below_zero",
+            "metadata_too_large",
+        ],
     }
 )
 
@@ -98,7 +104,7 @@ async def list_products(
         {
             402: ["plan_limit_reached"],
             409: ["sku_taken", "slug_taken", "external_ref_taken"],
-            422: ["currency_not_supported", "option_price_below_zero"],
+            422: ["currency_not_supported", "option_price_below_zero", "metadata_too_large"],
         }
     ),
 )
@@ -218,7 +224,11 @@ async def adjust_stock(
     return with_etag(response, await products.adjust_stock(product_id, body))
 
 
-@router.get("/{product_id}/stock/movements", dependencies=READS)
+@router.get(
+    "/{product_id}/stock/movements",
+    dependencies=READS,
+    responses=problems({422: ["page_too_deep", "cursor_invalid"]}),
+)
 async def list_stock_movements(
     _: StockKeeper, products: Products, product_id: PathId, query: Annotated[MovementQuery, Query()]
 ) -> Page[MovementRead]:

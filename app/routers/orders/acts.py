@@ -10,6 +10,7 @@ from app.core.requests import StrictRoute
 from app.routers.orders.markers import (
     BASKET_CODES,
     MISSING_CODES,
+    STOCK_CODES,
     WRITES,
     Cashier,
     OrderReference,
@@ -46,7 +47,7 @@ Cancelling = Annotated[CancellingService, Depends()]
         {
             402: ["quota_exceeded"],
             404: ["not_found", *MISSING_CODES],
-            409: ["invalid_transition", "product_not_orderable", "insufficient_stock", "price_changed"],
+            409: ["invalid_transition", *STOCK_CODES, "price_changed"],
             412: ["version_mismatch"],
             422: BASKET_CODES,
         }
@@ -159,13 +160,16 @@ async def release_order_hold(
 @router.post(
     "/{order_id}/ship",
     dependencies=WRITES,
-    responses=act_problems(
-        "invalid_transition",
-        "order_on_hold",
-        "payment_required",
-        "payment_not_captured",
-        invalid=("quantity_exceeded",),
-    ),
+    responses={
+        **act_problems(
+            "invalid_transition",
+            "order_on_hold",
+            "payment_required",
+            "payment_not_captured",
+            invalid=("quantity_exceeded",),
+        ),
+        **problems({404: ["not_found", "item_not_found"]}),
+    },
 )
 async def ship_order(
     _: Writer,

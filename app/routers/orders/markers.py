@@ -42,7 +42,12 @@ BASKET_CODES = [
     "option_not_applicable",
     "option_required",
     "option_invalid",
+    "character_refused",
+    "character_not_allowed",
+    "text_too_long",
+    "text_too_short",
 ]
+STOCK_CODES = ["product_not_orderable", "insufficient_stock", "stock_out_of_range"]
 MISSING_CODES = ["product_not_found", "design_not_found", "file_not_found"]
 
 

@@ -37,7 +37,9 @@ REFUND_PROBLEMS = problems(
 )
 
 
-@router.get("/{order_id}/refunds", dependencies=READS, responses=problems({422: ["cursor_invalid"]}))
+@router.get(
+    "/{order_id}/refunds", dependencies=READS, responses=problems({422: ["page_too_deep", "cursor_invalid"]})
+)
 async def list_refunds(
     _: Reader, refunds: Refunds, order_id: OrderReference, query: Annotated[PageQuery, Query()]
 ) -> Page[RefundRead]:

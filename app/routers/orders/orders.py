@@ -15,6 +15,7 @@ from app.routers.orders.markers import (
     MISSING_CODES,
     QUOTES,
     READS,
+    STOCK_CODES,
     WRITES,
     OrderReference,
     Reader,
@@ -56,9 +57,10 @@ CREATE_PROBLEMS = problems(
     {
         402: ["quota_exceeded"],
         404: MISSING_CODES,
-        409: ["product_not_orderable", "insufficient_stock", "price_changed"],
+        409: [*STOCK_CODES, "price_changed"],
         422: [
             *BASKET_CODES,
+            "metadata_too_large",
             "return_path_invalid",
             "amount_too_small",
             "amount_too_large",
@@ -69,10 +71,27 @@ CREATE_PROBLEMS = problems(
 QUOTE_PROBLEMS = problems({404: MISSING_CODES, 409: ["product_not_orderable"], 422: BASKET_CODES})
 UPDATE_PROBLEMS = problems(
     {
+        402: ["quota_exceeded"],
         404: ["not_found", *MISSING_CODES],
-        409: ["order_locked", "invalid_transition", "product_not_orderable", "insufficient_stock"],
+        409: [
+            "order_locked",
+            "invalid_transition",
+            *STOCK_CODES,
+            "order_on_hold",
+            "order_disputed",
+            "payment_in_progress",
+            "payment_required",
+            "payment_not_captured",
+            "refund_required",
+        ],
         412: ["version_mismatch"],
-        422: ["version_required", "status_not_settable", "metadata_too_large", *BASKET_CODES],
+        422: [
+            "version_required",
+            "status_not_settable",
+            "reason_required",
+            "metadata_too_large",
+            *BASKET_CODES,
+        ],
     }
 )
 
