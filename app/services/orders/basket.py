@@ -7,7 +7,6 @@ from uuid import UUID
 
 from app.core.access import CurrentPrincipal
 from app.core.config import get_settings
-from app.core.currencies import is_supported
 from app.core.database import Owner
 from app.core.errors import AppError, Conflict, FieldError, Invalid, NotFound
 from app.core.money import AmountOutOfRange, Discount, PriceLine, Pricing, Shipping, price_order
@@ -15,6 +14,7 @@ from app.models.orders import OrderSettings, ShippingRate
 from app.repositories.orders.basket import BasketProduct, BasketRows, read_basket
 from app.schemas.orders import Address, OrderLine
 from app.schemas.product_options import load_options
+from app.services.orders.faults import fault, refuse_currency
 from app.services.orders.settings import OrderSettingsService
 from app.services.products.customization import CheckedCustomization, check_customization
 
@@ -144,9 +144,8 @@ class BasketService:
         `currency_not_supported`, `shipping_not_available`, `too_many_lines`.
         """
         if len(lines) > (most := get_settings().order_lines_max):
-            raise _fault("/items", "too_many_lines", f"An order has at most {most} lines.")
-        if currency is not None and not is_supported(currency):
-            raise _fault("/currency", "currency_not_supported", "This currency is not supported.")
+            raise fault("/items", "too_many_lines", f"An order has at most {most} lines.")
+        refuse_currency(currency)
         place = _place(addresses)
         rows = await read_basket(
             self.session,
@@ -224,9 +223,9 @@ def _checked_lines(lines: Sequence[OrderLine], rows: BasketRows) -> list[BasketL
 def _customization_refusal(faults: list[FieldError]) -> AppError:
     """404 when nothing but files is unknown, else 422; the code is that of the first fault."""
     detail = "Some customisations are not valid; see `errors`."
-    if all(fault.code == "file_not_found" for fault in faults):
+    if all(found.code == "file_not_found" for found in faults):
         return NotFound("file_not_found", detail, errors=faults)
-    first = next(fault.code for fault in faults if fault.code != "file_not_found")
+    first = next(found.code for found in faults if found.code != "file_not_found")
     return Invalid(first, detail, errors=faults)
 
 
@@ -245,14 +244,10 @@ def _one_currency(lines: Sequence[BasketLine], asked: str | None) -> str:
 
 def _refuse_shipping(rate: ShippingRate | None, currency: str, country: str | None) -> None:
     if rate is None or not rate.is_active or rate.currency != currency or country not in rate.countries:
-        raise _fault(
+        raise fault(
             "/shipping_code", "shipping_not_available", "This way of shipping does not serve this order."
         )
 
 
 def _line_fault(position: int, member: str, code: str, detail: str) -> FieldError:
     return FieldError(f"/items/{position}/{member}", code, detail)
-
-
-def _fault(pointer: str, code: str, detail: str) -> Invalid:
-    return Invalid(code, detail, errors=[FieldError(pointer, code, detail)])

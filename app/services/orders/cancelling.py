@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from app.core.access import CurrentPrincipal
+from app.core.access import CurrentPrincipal, permission_denied
 from app.core.database import Owner
-from app.core.errors import Conflict, FieldError, Forbidden, Invalid
+from app.core.errors import Conflict
 from app.core.ids import uuid7
 from app.core.permissions import Permission
 from app.models.orders import Order, OrderItem, OrderPayment
@@ -15,6 +15,7 @@ from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
 from app.services.orders.events import OrderCancelled, OrderEventKind
+from app.services.orders.faults import fault
 from app.services.orders.refund_plan import RefundPlan
 from app.services.orders.refunding import RefundService, RefundTerms, has_taken_stock, left_of, told_of
 from app.services.orders.states import (
@@ -131,7 +132,7 @@ class CancellingService:
         if body.refund == "none" or (body.refund == "full" and not has_money):
             return None
         if not self.principal.may(Permission.orders_refund):
-            raise _lacking(Permission.orders_refund)
+            raise permission_denied(Permission.orders_refund)
         payment = await self.refunds.payment_of(order)
         basis = await self.refunds.basis(order)
         if body.amount is not None:
@@ -144,11 +145,9 @@ class CancellingService:
     def _refuse_production(self, reason: str | None) -> None:
         """What is in the making is cancelled by those who answer for it, and they say why."""
         if not self.principal.may(Permission.orders_cancel_in_production):
-            raise _lacking(Permission.orders_cancel_in_production)
+            raise permission_denied(Permission.orders_cancel_in_production)
         if not reason:
-            detail = "Say why an order in the making is cancelled."
-            fault = FieldError("/reason", "reason_required", detail)
-            raise Invalid("reason_required", detail, errors=[fault])
+            raise fault("/reason", "reason_required", "Say why an order in the making is cancelled.")
 
 
 def _stopped(order: Order) -> Conflict:
@@ -158,12 +157,6 @@ def _stopped(order: Order) -> Conflict:
     if order.status == "pending":
         refuse_hold(order)
     return Conflict("refund_required", "The order was paid; refund it before it is cancelled.")
-
-
-def _lacking(permission: Permission) -> Forbidden:
-    return Forbidden(
-        "permission_denied", f"Your role lacks the permission `{permission}`.", permission=permission
-    )
 
 
 def _changes(items: list[OrderItem], restock: bool | None, back: MoneyBack | None) -> list[LineChange]:

@@ -15,6 +15,7 @@ from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
 from app.services.orders.events import OrderEvent, OrderEventKind, OrderUpdated
+from app.services.orders.faults import fault
 from app.services.orders.fulfilment import FulfilmentService
 from app.services.orders.lines import address_column, customer_columns
 from app.services.orders.payment import OrderPaymentService
@@ -175,6 +176,5 @@ def _target(body: OrderUpdate) -> str:
     target = "cancelled" if body.status == "canceled" else body.status
     if target not in SETTABLE:
         detail = f"`status` is one of {', '.join(SETTABLE)}."
-        fault = FieldError("/status", "status_not_settable", detail)
-        raise Invalid("status_not_settable", detail, errors=[fault])
+        raise fault("/status", "status_not_settable", detail)
     return target

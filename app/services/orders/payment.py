@@ -2,7 +2,7 @@
 
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
-from app.core.errors import Conflict, FieldError, Invalid
+from app.core.errors import Conflict
 from app.core.ids import uuid7
 from app.models.orders import Order, OrderPayment
 from app.schemas.orders import ManualPayment, OrderDetail
@@ -11,6 +11,7 @@ from app.services.billing.order_money import record_charge
 from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.events import OrderCompleted, OrderEvent, OrderOversold, OrderPaid
+from app.services.orders.faults import fault
 from app.services.orders.lines import product_ids
 from app.services.orders.settings import OrderSettingsService
 from app.services.orders.states import UNPAID, invalid_transition
@@ -45,10 +46,7 @@ class OrderPaymentService:
         if order.payment_status not in UNPAID:
             raise invalid_transition(order, "confirmed")
         if body.amount != order.total_amount:
-            sentence = "The amount must be the order's total."
-            raise Invalid(
-                "amount_mismatch", sentence, errors=[FieldError("/amount", "amount_mismatch", sentence)]
-            )
+            raise fault("/amount", "amount_mismatch", "The amount must be the order's total.")
         await expire_checkout(self.session, order)
         events = await self._revive(order) if order.status == "expired" else []
         now = await self.session.now()
