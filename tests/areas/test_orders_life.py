@@ -259,6 +259,19 @@ async def test_delete_when_an_order_is_a_draft_or_not_paid(
     assert (refused.status_code, refused.json()["code"]) == (409, "order_not_deletable")
 
 
+async def test_draft_when_the_buyer_was_shown_another_total(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    product = await make_product(db, owner=alice, price=1000)
+    body = order_body((product, 2), status="draft")
+    stale = await client.post("/api/orders", headers=alice.headers, json={**body, "expected_total": 1900})
+    problem = stale.json()
+    assert (stale.status_code, problem["code"]) == (409, "price_changed")
+    assert (problem["expected"], problem["actual"]) == (1900, 2000)
+    fresh = await client.post("/api/orders", headers=alice.headers, json={**body, "expected_total": 2000})
+    assert (fresh.status_code, fresh.json()["total_amount"]) == (201, 2000)
+
+
 async def test_placing_when_the_order_has_one_line_or_fifty(
     client: AsyncClient,
     db: SystemSession,

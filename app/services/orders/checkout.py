@@ -12,7 +12,7 @@ from app.core.access import CurrentPrincipal, Principal
 from app.core.config import get_settings
 from app.core.currencies import CURRENCIES
 from app.core.database import DatabaseOf, Owner, OwnerSession
-from app.core.errors import AppError, Conflict, Invalid, NotFound
+from app.core.errors import AppError, Conflict, FieldError, Invalid, NotFound
 from app.models.orders import Order, OrderItem
 from app.repositories.orders.checkouts import WAITING, OrderCommandRepository
 from app.schemas.orders import (
@@ -26,7 +26,7 @@ from app.schemas.orders import (
 from app.services.orders.checkout_state import expire_checkout, held_until_after, is_payable
 from app.services.orders.desk import OrderDesk
 from app.services.orders.faults import fault
-from app.services.orders.placing import PlacingService, refuse_foreign_paths
+from app.services.orders.placing import PlacingService
 from app.services.orders.provider import OPEN_CHECKOUT
 from app.services.orders.settings import OrderSettingsService
 from app.services.orders.states import UNDER_WAY, invalid_transition, refuse_hold
@@ -335,3 +335,14 @@ def refuse_unchargeable(amount: int, currency: str) -> None:
 def moment(seconds: int) -> datetime:
     """A time of Stripe's."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def refuse_foreign_paths(paths: CheckoutPaths, pointer: str = "/checkout") -> None:
+    """Raise 422 `return_path_invalid` unless both paths, found at `pointer`, stay within the application."""
+    faults = [
+        FieldError(f"{pointer}/{name}", "return_path_invalid", "A path begins with one slash.")
+        for name, path in (("success_path", paths.success_path), ("cancel_path", paths.cancel_path))
+        if path[0] != "/" or path[1:2] == "/" or "\\" in path or not path.isprintable()
+    ]
+    if faults:
+        raise Invalid("return_path_invalid", "Return paths stay within the application.", errors=faults)

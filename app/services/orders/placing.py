@@ -14,8 +14,6 @@ from app.repositories.base import detached
 from app.repositories.orders.orders import terms_vector
 from app.repositories.orders.placing import PlacingRepository, Terms
 from app.schemas.orders import (
-    CheckoutError,
-    CheckoutPaths,
     OrderCreate,
     OrderCreated,
     OrderDetail,
@@ -30,7 +28,7 @@ from app.services.orders.events import OrderEvent, OrderPaid, OrderPlaced, order
 from app.services.orders.lines import address_column, customer_columns, order_terms, term_scope
 from app.services.orders.numbers import order_series
 from app.services.orders.payment import OrderPaymentService
-from app.services.orders.sales import Sale, SaleService, held_until
+from app.services.orders.sales import Sale, SaleService, held_until, refuse_changed
 from app.services.orders.states import invalid_transition
 from app.services.orders.views import order_members
 from app.services.products.stock import StockService
@@ -53,13 +51,12 @@ class PlacingService:
         self.placing = PlacingRepository(session, principal.organization_id)
 
     async def create(self, body: OrderCreate) -> OrderCreated:
-        """Place an order, or keep a draft. What may refuse is judged in the order of the code.
+        """Place an order, or keep a draft; a page to pay it on is the affair of checkouts.
 
-        422 of the body, `customer_email_required`, `return_path_invalid`; the refusals of a basket; 409
-        `insufficient_stock`; 422 `discount_not_applicable`; 409 `price_changed`; 402 `quota_exceeded`.
+        What may refuse is judged in the order of the code: 422 `customer_email_required`; the refusals of a
+        basket; 409 `insufficient_stock`; 422 `discount_not_applicable`; 409 `price_changed`; 402
+        `quota_exceeded`.
         """
-        if body.checkout is not None:
-            refuse_foreign_paths(body.checkout)
         columns = self._columns(body)
         if body.status == "pending":
             refuse_nameless(columns["customer_email"])
@@ -71,13 +68,8 @@ class PlacingService:
             lock=body.status == "pending",
         )
         if body.status == "draft":
-            return await self._keep_draft(columns, basket, body.discount_code)
-        order, items = await self._place(columns, basket, body)
-        error = None
-        if body.checkout is not None and order.total_amount > 0:
-            error = CheckoutError(code="billing_not_configured")
-        members = order_members(order, items, self.principal)
-        return OrderCreated.model_validate({**members, "checkout_error": error})
+            return await self._keep_draft(columns, basket, body)
+        return self._created(*await self._place(columns, basket, body))
 
     async def submit(self, reference: str, body: OrderSubmit, etags: Etags) -> OrderDetail:
         """Place a draft at today's prices; refuses as `create` does, and 409 `invalid_transition`."""
@@ -217,19 +209,23 @@ class PlacingService:
         return view.order, view.items
 
     async def _keep_draft(
-        self, columns: Mapping[str, Any], basket: Basket, discount_code: str | None
+        self, columns: Mapping[str, Any], basket: Basket, body: OrderCreate
     ) -> OrderCreated:
         """Write a draft: priced, but without number, stock or redemption, and nothing is told of it."""
         sale = await self.sales.estimate(
-            basket, discount_code=discount_code, email=columns["customer_email_canonical"]
+            basket, discount_code=body.discount_code, email=columns["customer_email_canonical"]
         )
+        refuse_changed(sale.pricing, body.expected_total)
         order = Order(**as_attributes({**columns, **sale.columns(), "status": "draft"}))
         order.organization_id = self.organization_id
         self.reindex(order, basket)
         await self.desk.orders.add(order)
         await self.desk.orders.replace_items(order.id, sale.items(order.id))
         view = await self.desk.view(order)
-        members = order_members(view.order, view.items, self.principal)
+        return self._created(view.order, view.items)
+
+    def _created(self, order: Order, items: Any) -> OrderCreated:
+        members = order_members(order, items, self.principal)
         return OrderCreated.model_validate({**members, "checkout_error": None})
 
     def _columns(self, body: OrderCreate) -> dict[str, Any]:
@@ -272,14 +268,3 @@ def refuse_nameless(email: str | None) -> None:
         detail = "Send the buyer's e-mail address."
         fault = FieldError("/customer/email", "customer_email_required", detail)
         raise Invalid("customer_email_required", detail, errors=[fault])
-
-
-def refuse_foreign_paths(paths: CheckoutPaths, pointer: str = "/checkout") -> None:
-    """Raise 422 `return_path_invalid` unless both paths, found at `pointer`, stay within the application."""
-    faults = [
-        FieldError(f"{pointer}/{name}", "return_path_invalid", "A path begins with one slash.")
-        for name, path in (("success_path", paths.success_path), ("cancel_path", paths.cancel_path))
-        if path[0] != "/" or path[1:2] == "/" or "\\" in path or not path.isprintable()
-    ]
-    if faults:
-        raise Invalid("return_path_invalid", "Return paths stay within the application.", errors=faults)

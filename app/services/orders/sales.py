@@ -82,13 +82,7 @@ class SaleService:
                 discount_code, subtotal=pricing.subtotal, currency=basket.currency, email=email
             )
             pricing = basket.price(prices, as_discount(code))
-        if expected_total is not None and expected_total != pricing.total_amount:
-            raise Conflict(
-                "price_changed",
-                "The total is another one; show it to the buyer and repeat.",
-                expected=expected_total,
-                actual=pricing.total_amount,
-            )
+        refuse_changed(pricing, expected_total)
         return Sale(basket, pricing, code)
 
     async def estimate(self, basket: Basket, *, discount_code: str | None, email: str | None) -> Sale:
@@ -106,6 +100,17 @@ class SaleService:
         if sale.code is not None:
             amount = sale.pricing.discount_amount
             await self.discounts.keep(order_id, sale.code, email=email, amount=amount)
+
+
+def refuse_changed(pricing: Pricing, expected_total: int | None) -> None:
+    """Raise 409 `price_changed` when the buyer was shown another total."""
+    if expected_total is not None and expected_total != pricing.total_amount:
+        raise Conflict(
+            "price_changed",
+            "The total is another one; show it to the buyer and repeat.",
+            expected=expected_total,
+            actual=pricing.total_amount,
+        )
 
 
 def held_until(settings: OrderSettings, payment_method: str, now: datetime) -> datetime | None:
