@@ -18,7 +18,7 @@ DOWN_CLASSES = ("08", "57P", "53")
 BAD_VALUE_CLASSES = ("22",)
 """Data exceptions: a value that passed our checks and that PostgreSQL refuses all the same."""
 
-SOON = {"Retry-After": "2"}
+SOON = {"Retry-After": "1"}
 
 UNREACHABLE = (PoolTimeout, ConnectionError, FileNotFoundError, TimeoutError)
 """What connecting raises while PostgreSQL is away: refused, no socket, no answer, no free connection."""
