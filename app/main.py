@@ -13,11 +13,13 @@ from app.clients.stripe import close_client
 from app.core import dispatch, errors, http, idempotency, openapi
 from app.core.config import get_settings
 from app.core.database import Database, create_engine
+from app.core.key_calls import KeyCalls
 from app.core.limits import Limiter
 from app.jobs.app import load_areas
 from app.jobs.worker import Worker
 from app.routers import ROUTERS, SANDBOX_ROUTERS, STRIPE_SANDBOX_ROUTERS
 from app.services.audit.denials import note_denial
+from app.services.billing.key_calls import KeyCallMeter
 from app.services.files.receiving import sweep_uploads
 from app.services.realtime.hub import Hub
 from app.services.stripe_sandbox.delivering import sandbox_deliverer
@@ -38,6 +40,7 @@ def create_app(database: Database | None = None) -> FastAPI:
     )
     app.state.database = database
     app.state.limiter = Limiter(settings.redis_url)
+    app.state.key_calls = KeyCalls()
     app.state.hub = None
     app.state.on_denial = note_denial
     idempotency.install(app)
@@ -73,6 +76,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     worker = Worker(app.state.database, settings) if settings.worker == "inline" else None
     if worker is not None:
         await worker.start()
+    meter = KeyCallMeter(app.state.database, app.state.key_calls)
+    await meter.start()
     deliverer = sandbox_deliverer(settings)
     if deliverer is not None:
         await deliverer.start()
@@ -81,6 +86,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         if deliverer is not None:
             await deliverer.stop()
+        await meter.stop()
         if worker is not None:
             await worker.stop()
         await hub.stop()

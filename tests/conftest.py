@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core import collector
 from app.core.database import Database, SystemSession, create_engine
+from app.core.key_calls import KeyCalls
 from app.core.limits import Limiter
 from app.main import create_app
 from tests.support.cluster import Cluster
@@ -111,6 +112,7 @@ def application() -> FastAPI:
 def app(application: FastAPI, database: Database) -> Iterator[FastAPI]:
     application.state.database = database
     application.state.limiter = Limiter(None)
+    application.state.key_calls = KeyCalls()
     yield application
     application.state.database = None
 

@@ -18,6 +18,7 @@ from app.core.client_address import address_key, client_address, parse_ip
 from app.core.config import Settings, get_settings
 from app.core.crypto.api_keys import hash_api_key, is_api_key, looks_like_api_key
 from app.core.errors import AppError, BadRequest, Forbidden, NotFound, Unauthenticated
+from app.core.key_calls import KeyCalls
 from app.core.limits import LimitRule, enforce, enforce_rule
 from app.core.permissions import Permission, permissions_of, scopes_of
 
@@ -134,6 +135,8 @@ async def admit_key(request: Request, key: str, *, is_open: bool, needed: Permis
     await enforce_rule(request, "api_key", key=str(row.id), rule=LimitRule(row.rate_limit, HOUR_SECONDS))
     await enforce(request, "api_org", key=str(row.organization_id))
     permissions = _judge_scope(row, is_open=is_open, needed=needed)
+    key_calls: KeyCalls = request.app.state.key_calls
+    key_calls.count(row.organization_id)
     if row.last_used_at is None or row.last_used_at < now - USE_STEP:
         await _note_use(database, row, address, now)
     return KeyRights(row.id, row.organization_id, permissions)

@@ -301,7 +301,7 @@ def test_own_codes_stand_beside_the_common_ones() -> None:
     assert operation["x-permission"] == "orders:write"
     assert operation["x-step-up"] is True
     assert operation["responses"]["409"]["x-codes"] == ["order_closed", "idempotency_in_progress"]
-    assert operation["responses"]["402"]["x-codes"] == ["unpaid"]
+    assert operation["responses"]["402"]["x-codes"] == ["unpaid", "quota_exceeded"]
     assert "step_up_required" in operation["responses"]["401"]["x-codes"]
     assert operation["responses"]["429"] == {"$ref": "#/components/responses/TooManyRequests"}
 

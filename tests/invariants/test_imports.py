@@ -136,6 +136,7 @@ RULES = (
         {
             "app/core/access/": "It looks up the session and the membership before there is an owner.",
             "app/core/key_access.py": "It notes a key's use, which is a transaction of its own.",
+            "app/services/billing/key_calls.py": "A batch holds the requests of many organisations.",
             "app/services/billing/paying/": "Steps around a call are transactions; plans are everybody's.",
             "app/services/billing/pdf/files.py": "A file is stored in transactions of its own.",
             "app/services/billing/usage_upkeep.py": "A sweep looks at every organisation.",
@@ -214,6 +215,7 @@ RULES = (
         {
             "app/jobs/worker.py": "The loops that run everything else; they are stopped and awaited.",
             "app/services/realtime/hub.py": "The loops that feed the streams; they are stopped and awaited.",
+            "app/services/billing/key_calls.py": "It counts what is in memory anyway, and is awaited.",
             "app/services/stripe_sandbox/delivering.py": "The sandbox's sender; it is stopped and awaited.",
         },
     ),
