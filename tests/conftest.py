@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 pytest_plugins = [
     "tests.support.exercised",
     "tests.support.mail_providers",
+    "tests.support.programs",
     "tests.support.redis",
     "tests.support.s3_server",
     "tests.support.smtp_sink",

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -132,8 +131,8 @@ def test_line_when_the_service_is_ready(service: Service) -> None:
     assert shown == [f"{service.line.replace(port, '8000')}; demo sign-in: {TEAM[0].email} / {PASSWORD}"]
 
 
+@pytest.mark.needs("curl")
 def test_first_calls_when_pasted(service: Service, tmp_path: Path) -> None:
-    assert shutil.which("curl"), "the README's first calls need curl"
     # What a shell would show, and then what it holds: the values that the next calls would use.
     script = f'{first_calls()}\nprintf \'\\n%s\\n%s\\n\' "$TOKEN" "$PRODUCT"'
     done = subprocess.run(

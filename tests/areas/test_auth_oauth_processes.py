@@ -151,6 +151,7 @@ def begin_in_app(pair: Pair, provider: str) -> tuple[str, str]:
     return f"{pair.services[0].url}/api/auth/oauth/{provider}/start?{query}", verifier
 
 
+@pytest.mark.needs("chromium")
 @pytest.mark.parametrize("provider", ["google", "github"])
 async def test_browser_when_somebody_approves(pair: Pair, tmp_path: Path, provider: str) -> None:
     address, verifier = begin_in_app(pair, provider)
@@ -173,6 +174,7 @@ async def test_browser_when_somebody_approves(pair: Pair, tmp_path: Path, provid
     assert "code" not in asked
 
 
+@pytest.mark.needs("chromium")
 async def test_browser_when_a_listed_person_approves_or_somebody_denies(pair: Pair, tmp_path: Path) -> None:
     with Browser(tmp_path) as browser:
         browser.open(begin_in_app(pair, "google")[0])

@@ -68,7 +68,7 @@ async def test_other_files_are_not_served(client: AsyncClient, path: str) -> Non
     assert (await client.get(path)).status_code == 404
 
 
-@pytest.mark.browser
+@pytest.mark.needs("chromium")
 async def test_page_shows_the_operations_in_a_browser(
     cluster: Cluster, worker_name: str, tmp_path: Path
 ) -> None:

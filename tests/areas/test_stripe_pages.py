@@ -77,7 +77,7 @@ def pay(browser: Browser, app: PlayedProvider, session_id: str) -> None:
     assert browser.run("document.body.innerText") == "Thanks."
 
 
-@pytest.mark.browser
+@pytest.mark.needs("chromium")
 async def test_pages_when_somebody_pays_on_them(
     http: AsyncClient, app: PlayedProvider, tmp_path: Path
 ) -> None:
