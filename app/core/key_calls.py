@@ -24,7 +24,7 @@ class KeyCalls:
         if facts is not None:
             raise PaymentRequired(
                 "quota_exceeded",
-                "Your plan has no requests by API keys left; choose a larger one, or wait for the next period.",
+                "Your plan has no requests by API keys left; choose a larger one, or wait for `resets_at`.",
                 **facts,
             )
         self._counted[organization_id] += 1

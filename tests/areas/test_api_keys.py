@@ -355,6 +355,8 @@ async def test_plan_when_it_has_no_room(client: AsyncClient, db: SystemSession, 
         f"{KEYS}/{first['id']}/rotate", json={"grace_seconds": 60}, headers=alice.headers
     )
     assert rotated.status_code == 201, "a newer key takes the place of an older one"
+    usage = (await client.get("/api/billing/usage", headers=alice.headers)).json()["items"]
+    assert [item["used"] for item in usage if item["metric"] == "api_keys"] == [2]
     assert code(await create(client, alice)) == (402, "plan_limit_reached")
     await client.delete(f"{KEYS}/{rotated.json()['id']}", headers=alice.headers)
     assert (await create(client, alice)).status_code == 201

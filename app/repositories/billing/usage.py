@@ -130,7 +130,7 @@ GAUGES = """
            (SELECT count(*) FROM products WHERE organization_id = $1 AND deleted_at IS NULL),
            (SELECT coalesce(sum(bytes_used), 0) FROM storage_usage WHERE organization_id = $1),
            (SELECT count(*) FROM api_keys WHERE organization_id = $1 AND revoked_at IS NULL
-              AND (expires_at IS NULL OR expires_at > $2)),
+              AND grace_until IS NULL AND (expires_at IS NULL OR expires_at > $2)),
            (SELECT count(*) FROM webhook_endpoints WHERE organization_id = $1)
     """
 
