@@ -22,6 +22,7 @@ from app.core.limits import limit_headers
 from app.core.limits.routes import STATES
 from app.core.logging import current_request
 from app.core.metrics import count_request
+from app.core.quotas import quota_headers
 
 logger = structlog.get_logger("luneo.access")
 level_of = logging.getLogger("luneo.access")
@@ -64,6 +65,9 @@ EXPOSED_HEADERS = [
     "Retry-After",
     "WWW-Authenticate",
     "X-Audit-From",
+    "X-Quota-Limit",
+    "X-Quota-Remaining",
+    "X-Quota-Reset",
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
@@ -126,6 +130,7 @@ class RequestLayer:
             (b"traceparent", parent),
         ]
         added.extend(limit_headers(scope.get(STATES, ())))
+        added.extend(quota_headers(scope))
         is_open_read = scope["method"] in ("GET", "HEAD") and not (
             header(scope, b"authorization") or header(scope, b"x-api-key")
         )

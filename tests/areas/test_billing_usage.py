@@ -21,8 +21,8 @@ from app.models.billing import DocumentCounter, Plan, PlanPrice, Subscription, U
 from app.repositories.billing.usage import UsageRepository, Use
 from app.services.billing.entitlements import entitlements
 from app.services.billing.periods import meter_period
-from app.services.billing.usage import confirm, count, release, reserve
-from tests.factories.billing import grant_plan
+from app.services.billing.usage import Meter, confirm, count, release, reserve
+from tests.factories.billing import grant_plan, subscribe
 from tests.factories.orders import order_body
 from tests.factories.products import make_product
 from tests.support.personas import Persona
@@ -249,6 +249,35 @@ async def test_orders_when_the_quota_ends(client: AsyncClient, db: SystemSession
     assert draft.status_code == 201
     submitted = await client.post(f"/api/orders/{draft.json()['id']}/submit", headers=alice.headers)
     assert (submitted.status_code, submitted.json()["code"]) == (402, "quota_exceeded")
+    assert (submitted.headers["x-quota-limit"], submitted.headers["x-quota-remaining"]) == ("20", "0")
+
+
+async def test_order_when_its_answer_tells_what_is_left(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    product = await make_product(db, owner=alice)
+    told = [
+        (await client.post("/api/orders", headers=alice.headers, json=order_body((product, 1)))).headers
+        for _ in range(2)
+    ]
+    assert [headers["x-quota-remaining"] for headers in told] == ["19", "18"]
+    assert {headers["x-quota-limit"] for headers in told} == {"20"}
+    period = meter_period(None, await db.now())
+    assert {headers["x-quota-reset"] for headers in told} == {str(int(period.end.timestamp()))}
+
+
+async def test_order_when_the_subscription_is_not_paid(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    """Above the limits of the free plan a larger one would not help: what is owed is to be paid."""
+    await subscribe(db, alice.organization_id, "business", status="unpaid", meter_anchor_at=clock.now())
+    product = await make_product(db, owner=alice, stock=100)
+    meter = Meter(db, alice.organization_id, "orders")
+    await meter.add("before", 19)
+    body = order_body((product, 1))
+    assert (await client.post("/api/orders", headers=alice.headers, json=body)).status_code == 201
+    refused = await client.post("/api/orders", headers=alice.headers, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (402, "subscription_inactive")
 
 
 async def test_reservation_when_nobody_ends_it(

@@ -27,7 +27,7 @@ def counting(first: int) -> str:
     )
     return f"""
     terms AS (
-      SELECT room.allowed, to_char(coalesce(
+      SELECT room.allowed, s.anchor, to_char(coalesce(
                CASE WHEN s.anchor + make_interval(months => s.turns) <= {now}
                THEN s.anchor + make_interval(months => s.turns)
                ELSE s.anchor + make_interval(months => s.turns - 1) END,
@@ -74,7 +74,9 @@ def counting(first: int) -> str:
       RETURNING value, notified_pct)"""  # noqa: S608 - numbers of parameters
 
 
-COUNTED = "EXISTS (SELECT FROM event), terms.allowed, terms.period, metric.value, metric.notified_pct"
+COUNTED = """
+    EXISTS (SELECT FROM event), terms.allowed, terms.anchor, terms.period,
+    metric.value, metric.notified_pct"""
 """What `Counted` holds, of `terms LEFT JOIN metric`."""
 
 COUNT = f"WITH {counting(2)} SELECT {COUNTED} FROM terms LEFT JOIN metric ON true"  # noqa: S608 - as above
@@ -182,10 +184,14 @@ class Use:
 
 
 class Counted(NamedTuple):
-    """What became of one count: whether it is new, and the sum after it, None when there was no room."""
+    """What became of one count: whether it is new, and the sum after it, None when there was no room.
+
+    `period` is the one it counts in: a month from `anchor`'s day on, None for those of the calendar.
+    """
 
     is_new: bool
     limit: int | None
+    anchor: datetime | None
     period: str
     value: int | None
     notified_pct: int | None

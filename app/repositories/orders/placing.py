@@ -91,7 +91,8 @@ class PlacingRepository:
             *acting_values(self.session),
             *use.values,
         )
-        counted, placed = Counted(*row[:5]), row[5:8]
+        told = len(Counted._fields)
+        counted, placed = Counted(*row[:told]), row[told : told + 3]
         return counted, None if placed[0] is None else Placed(*placed)
 
     async def next_number(self, series: Series) -> str:

@@ -39,7 +39,7 @@ async def get_usage(_: UsageReader, usages: Usages, query: Annotated[UsageQuery,
     dependencies=[Depends(limited("usage_events", by="principal"))],
     responses={
         200: {"model": UsageEventRead, "description": "It was counted already."},
-        **problems({402: ["quota_exceeded"]}),
+        **problems({402: ["quota_exceeded", "subscription_inactive"]}),
     },
 )
 async def record_usage(
@@ -54,8 +54,4 @@ async def record_usage(
     response.status_code = 201 if is_new else 200
     if is_new:
         response.headers["Location"] = f"/api/billing/usage?period={event.period}"
-    if event.limit is not None:
-        response.headers["X-Quota-Limit"] = str(event.limit)
-        response.headers["X-Quota-Remaining"] = str(max(event.limit - event.used, 0))
-        response.headers["X-Quota-Reset"] = str(int(event.resets_at.timestamp()))
     return event

@@ -45,7 +45,7 @@ Cancelling = Annotated[CancellingService, Depends()]
     dependencies=WRITES,
     responses=problems(
         {
-            402: ["quota_exceeded"],
+            402: ["quota_exceeded", "subscription_inactive"],
             404: ["not_found", *MISSING_CODES],
             409: ["invalid_transition", *STOCK_CODES, "price_changed"],
             412: ["version_mismatch"],

@@ -55,7 +55,7 @@ LIST_PROBLEMS = problems({422: ["query_empty", "sort_needs_page", "page_too_deep
 
 CREATE_PROBLEMS = problems(
     {
-        402: ["quota_exceeded"],
+        402: ["quota_exceeded", "subscription_inactive"],
         404: MISSING_CODES,
         409: [*STOCK_CODES, "price_changed"],
         422: [
@@ -71,7 +71,7 @@ CREATE_PROBLEMS = problems(
 QUOTE_PROBLEMS = problems({404: MISSING_CODES, 409: ["product_not_orderable"], 422: BASKET_CODES})
 UPDATE_PROBLEMS = problems(
     {
-        402: ["quota_exceeded"],
+        402: ["quota_exceeded", "subscription_inactive"],
         404: ["not_found", *MISSING_CODES],
         409: [
             "order_locked",

@@ -8,8 +8,14 @@ from app.core.config import get_settings
 from app.core.database import ScopedSession
 from app.core.errors import PaymentRequired
 from app.core.events import emit
+from app.core.quotas import Quota, note_quota
 from app.repositories.billing.usage import Counted, UsageRepository, Use
-from app.services.billing.entitlements import check_gauge, entitlements, upgrade_url
+from app.services.billing.entitlements import (
+    check_gauge,
+    entitlements,
+    subscription_inactive,
+    upgrade_url,
+)
 from app.services.billing.events import UsageThresholdReached
 from app.services.billing.periods import MeterPeriod, meter_period
 
@@ -115,7 +121,7 @@ class Meter:
         if counted.value is None:
             await self.usage.refuse(key)
             raise await self.exceeded(use, counted)
-        await self.tell(counted)
+        await self.tell(use, counted)
         return counted
 
     def use(
@@ -141,24 +147,31 @@ class Meter:
         )
 
     async def exceeded(self, use: Use, counted: Counted) -> PaymentRequired:
-        """402 `quota_exceeded` for something that found no room."""
-        period = await period_of(self.session, self.organization_id, use.occurred_at)
+        """402 `quota_exceeded` for what found no room, `subscription_inactive` while that is unpaid."""
+        plan = await entitlements(self.session, self.organization_id)
+        if plan.access == "read_only":
+            return subscription_inactive()
+        period = meter_period(counted.anchor, use.occurred_at)
+        used = await self.usage.used(self.metric, counted.period)
+        note_quota(Quota(counted.limit or 0, max((counted.limit or 0) - used, 0), period.end))
         return PaymentRequired(
             "quota_exceeded",
             "Your plan's quota of this period is used up; choose a larger plan, or wait for the next one.",
             metric=self.metric,
             limit=counted.limit,
-            used=await self.usage.used(self.metric, counted.period),
+            used=used,
             requested=use.quantity,
             resets_at=period.end.isoformat().replace("+00:00", "Z"),
             upgrade_url=upgrade_url(),
         )
 
-    async def tell(self, counted: Counted) -> None:
-        """Tell of the highest threshold that the sum has reached, once per period."""
+    async def tell(self, use: Use, counted: Counted) -> None:
+        """Tell the caller what is left, and once a period of the highest threshold that was reached."""
         value, limit = counted.value, counted.limit
         if value is None or limit is None:
             return
+        period = meter_period(counted.anchor, use.occurred_at)
+        note_quota(Quota(limit, max(limit - value, 0), period.end))
         reached = next((share for share in THRESHOLDS if value * 100 >= limit * share), 0)
         if reached <= (counted.notified_pct or 0):
             return

@@ -10,6 +10,7 @@ from fastapi import Depends
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound
+from app.core.quotas import Quota, note_quota
 from app.repositories.billing.usage import UsageRepository
 from app.schemas.billing.usage import UsageEventCreate, UsageEventRead, UsageList, UsageRead
 from app.services.billing.entitlements import entitlements
@@ -86,6 +87,8 @@ class UsageService:
         used = counted.value
         if used is None:
             used = await self.usage.used(body.metric, current.name)
+        if not counted.is_new and counted.limit is not None:
+            note_quota(Quota(counted.limit, max(counted.limit - used, 0), current.end))
         return counted.is_new, UsageEventRead(
             metric=body.metric,
             quantity=quantity,

@@ -187,7 +187,7 @@ class PlacingService:
         )
         if placed is None:
             raise await meter.exceeded(use, counted)
-        await meter.tell(counted)
+        await meter.tell(use, counted)
         if sale.is_free:
             return await self._settle_free(order_id)
         given = {name: getattr(placed, name) for name in ("order_number", "created_at", "updated_at")}
