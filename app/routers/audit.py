@@ -75,7 +75,10 @@ async def list_audit_entries(
 async def list_audit_actions(
     _: Reader, catalog: AuditCatalog, query: Annotated[PageQuery, Query()]
 ) -> Page[AuditAction]:
-    """List the actions that are recorded."""
+    """List the actions that are recorded.
+
+    Each with what it is about, and which of its fields are people's data.
+    """
     return catalog.list(query)
 
 
@@ -94,13 +97,20 @@ async def verify_audit_log(_: Prover, audits: Audits, query: Annotated[VerifyQue
 async def list_audit_checkpoints(
     _: Reader, audits: Audits, query: Annotated[PageQuery, Query()]
 ) -> Rows[CheckpointRead]:
-    """List the signed heads of the chain, newest first."""
+    """List the signed heads of the chain, newest first.
+
+    One is signed each night that the chain has grown. Keep copies elsewhere: they show a chain that was
+    rewritten as a whole.
+    """
     return await audits.checkpoints(query)
 
 
 @router.get("/keys", dependencies=[Depends(limited("public_read_ip", by="address"))])
 async def list_audit_keys(_: Anybody) -> PublicKeys:
-    """Get the public keys that checkpoints are proved by."""
+    """Get the public keys that checkpoints are proved by.
+
+    Ed25519. Everybody may read them, so that a checkpoint can be proved without an account.
+    """
     return public_keys()
 
 
@@ -134,13 +144,19 @@ async def create_audit_export(
 async def list_audit_exports(
     _: Exporter, exports: AuditExports, query: Annotated[PageQuery, Query()]
 ) -> Rows[AuditExportRead]:
-    """List the files that were asked for, newest first."""
+    """List the files that were asked for, newest first.
+
+    Whoever asked for them in this organisation. `status` says whether a file is ready.
+    """
     return await exports.list(query)
 
 
 @router.get("/exports/{export_id}")
 async def get_audit_export(_: Exporter, exports: AuditExports, export_id: PathId) -> AuditExportRead:
-    """Get the state of a file of entries."""
+    """Get the state of a file of entries.
+
+    When `status` is `ready`, its file can be downloaded, until `expires_at`.
+    """
     return await exports.get(export_id)
 
 
@@ -155,12 +171,18 @@ async def get_audit_export(_: Exporter, exports: AuditExports, export_id: PathId
 async def download_audit_export(
     _: Exporter, exports: AuditExports, export_id: PathId, request: Request
 ) -> Response:
-    """Download a file of entries."""
+    """Download a file of entries.
+
+    With ranges and entity tags, so that a download that broke off can go on.
+    """
     file = await exports.file(export_id)
     return await file_answer(request, facts_of(file, cache_control="no-store"), partial(bytes_of, file))
 
 
 @router.get("/{entry_id}")
 async def get_audit_entry(_: Reader, audits: Audits, entry_id: PathId) -> AuditEntry:
-    """Get an entry of the audit log."""
+    """Get an entry of the audit log.
+
+    404 also for what is older than the plan shows. Reading is recorded, at most once an hour.
+    """
     return await audits.get(entry_id)

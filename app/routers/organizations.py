@@ -75,7 +75,10 @@ async def create_organization(
 async def get_organization(
     _: Reader, organizations: Organizations, organization_id: PathId, response: Response
 ) -> OrganizationRead:
-    """Get the active organisation; any other is 404."""
+    """Get the active organisation; any other is 404.
+
+    `ETag` is its version.
+    """
     return with_etag(response, await organizations.get(organization_id))
 
 
@@ -136,5 +139,9 @@ async def delete_organization(
 async def restore_organization(
     _: Restorer, organizations: Organizations, organization_id: PathId, response: Response
 ) -> OrganizationRead:
-    """Bring a deleted organisation back, on the free plan. Only its owner finds it."""
+    """Bring a deleted organisation back, on the free plan. Only its owner finds it.
+
+    As long as it is not purged, which is thirty days after it was deleted. Subscriptions are not taken up
+    again. One that is not deleted is answered as it is.
+    """
     return with_etag(response, await organizations.restore(organization_id))

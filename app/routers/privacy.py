@@ -41,7 +41,10 @@ LIST_PROBLEMS = problems({422: ["page_too_deep", "cursor_invalid"]})
 async def list_consents(
     _: SignedIn, consents: Consents, query: Annotated[ConsentQuery, Query()]
 ) -> Rows[ConsentRead]:
-    """List everything that the caller agreed to or refused, newest first."""
+    """List everything that the caller agreed to or refused, newest first.
+
+    Nothing is ever overwritten: a withdrawal is an entry of its own. `/consents/current` says what holds now.
+    """
     return await consents.list(query)
 
 
@@ -82,7 +85,10 @@ async def create_consent(
 async def list_policies(
     _: Anybody, policies: Policies, query: Annotated[PolicyQuery, Query()]
 ) -> Rows[PolicyRead]:
-    """List the published versions of the texts that people agree to, newest first."""
+    """List the published versions of the texts that people agree to, newest first.
+
+    Each with the hash of its text. The text itself is at `/policies/{name}/{version}`.
+    """
     return await policies.list(query)
 
 
@@ -98,5 +104,8 @@ async def get_policy(
     version: PolicyVersion,
     query: Annotated[PolicyLanguage, Query()],
 ) -> PolicyText:
-    """Read a text in one version and language."""
+    """Read a text in one version and language.
+
+    `latest` is the newest version that is published.
+    """
     return await policies.get(name, version, query.locale)

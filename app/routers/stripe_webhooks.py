@@ -109,7 +109,10 @@ async def list_stripe_events(
     responses=problems({403: STAFF_ONLY}),
 )
 async def get_stripe_event(_: Staff, operations: Operations, event_id: EventId) -> StripeEventRead:
-    """Get an event of Stripe with what was delivered."""
+    """Get an event of Stripe with what was delivered.
+
+    For the platform's staff. `payload` is kept for a while, and `{}` after that.
+    """
     return await operations.get_event(event_id)
 
 
@@ -138,7 +141,10 @@ async def retry_stripe_event(
 async def list_stripe_commands(
     _: Staff, operations: Operations, query: Annotated[StripeCommandQuery, Query()]
 ) -> Rows[StripeCommandRead]:
-    """List what Stripe was told to do, newest first."""
+    """List what Stripe was told to do, newest first.
+
+    For the platform's staff. `error` says why a command failed, `next_attempt_at` when it is sent again.
+    """
     return await operations.list_commands(query)
 
 
@@ -163,7 +169,10 @@ async def retry_stripe_command(_: Staff, operations: Operations, command_id: Pat
 async def list_stripe_differences(
     _: Staff, operations: Operations, query: Annotated[DifferenceQuery, Query()]
 ) -> Rows[DifferenceRead]:
-    """List in what Stripe and our rows disagree, newest first."""
+    """List in what Stripe and our rows disagree, newest first.
+
+    For the platform's staff. `repair` names what would put a difference right.
+    """
     return await operations.list_differences(query)
 
 
@@ -173,7 +182,10 @@ async def list_stripe_differences(
     responses=problems({403: STAFF_ONLY, 503: ["billing_not_configured"]}),
 )
 async def run_reconciliation(_: Staff, operations: Operations) -> RunStarted:
-    """Compare our rows with Stripe now, instead of at night."""
+    """Compare our rows with Stripe now, instead of at night.
+
+    For the platform's staff. What it finds is in `GET /api/billing/reconciliation`.
+    """
     return await operations.run()
 
 
@@ -197,5 +209,8 @@ async def repair_stripe_difference(_: Staff, operations: Operations, difference_
 async def ignore_stripe_difference(
     _: Staff, operations: Operations, difference_id: PathId, body: DifferenceNote
 ) -> DifferenceRead:
-    """Close a difference about which nothing is to be done, and note why."""
+    """Close a difference about which nothing is to be done, and note why.
+
+    For the platform's staff. `note` says why, and is kept with the difference.
+    """
     return await operations.ignore(difference_id, body.note)

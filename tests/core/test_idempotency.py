@@ -13,8 +13,10 @@ from sqlalchemy.pool import QueuePool
 
 from app.core import clock, errors, idempotency
 from app.core.crypto import key_ring, mac_matches
-from app.core.database import Database, SystemSession, Unscoped
+from app.core.database import Database, SystemSession, Unscoped, owner_session, system_session
 from app.core.idempotency import IdempotencyRecord, mask
+from app.core.openapi import marker_of
+from app.core.routes import api_routes, dependencies_of
 from app.models.products import Product
 from tests.support.personas import Persona, make_colleague
 
@@ -154,6 +156,21 @@ async def test_claim_when_transactions_were_given_up_is_taken_again(database: Da
             gate.set()
             assert (await task).json() == "first"
     assert tasks[1].result().headers["idempotency-replayed"] == "true"
+
+
+def test_every_write_that_takes_a_key_has_a_session_that_keeps_it(application: FastAPI):
+    writes = [
+        route
+        for route in api_routes(application)
+        if {"POST", "PUT", "PATCH"} & set(route.methods or ()) and marker_of(route).access != "signed"
+    ]
+    assert len(writes) > 50
+    without = [
+        f"{route.methods} {route.path_format}"
+        for route in writes
+        if route.include_in_schema and not {owner_session, system_session} & set(dependencies_of(route))
+    ]
+    assert without == []
 
 
 def test_mask_when_secrets_stand_anywhere_in_the_answer():

@@ -135,11 +135,12 @@ def test_operations_when_they_are_described() -> None:
             wrong.append(f"{name}: describe it in its docstring")
         if len(operation.get("tags", [])) != 1 or not set(operation["tags"]) <= TAGS:
             wrong.append(f"{name} has the tags {operation.get('tags')}: give it the one of its area")
+        if description == f"{summary}." and not operation.get("deprecated"):
+            wrong.append(f"{name}: say more below the first line of its docstring than the line says")
         wrong += [
-            f"{name}: describe the query parameter {item['name']}"
+            f"{name}: describe the parameter {item['name']}"
             for item in operation.get("parameters", [])
-            if item.get("in") == "query"
-            and not (item.get("description") or item["schema"].get("description"))
+            if "in" in item and not (item.get("description") or item["schema"].get("description"))
         ]
     assert not wrong, "\n".join(wrong)
 

@@ -186,6 +186,7 @@ def _complete(operation: dict[str, Any], route: RouteContext, method: str) -> No
         operation["x-step-up"] = marker.needs_step_up
     else:
         operation[f"x-{marker.access}"] = marker.reason
+    _describe_ids(operation.get("parameters", []))
     added = _header_parameters(marker, method)
     if added:
         operation["parameters"] = [*operation.get("parameters", []), *added]
@@ -201,6 +202,13 @@ def _complete(operation: dict[str, Any], route: RouteContext, method: str) -> No
         is_limited=bool(limits) or marker.access == "allow",
     )
     answers.complete(operation["responses"], facts)
+
+
+def _describe_ids(parameters: list[dict[str, Any]]) -> None:
+    """Say of an id in the path whose it is, as its name does."""
+    for item in parameters:
+        if item["in"] == "path" and item["name"].endswith("_id"):
+            item.setdefault("description", f"Id of the {item['name'].removesuffix('_id').replace('_', ' ')}.")
 
 
 def _security(marker: Marker) -> list[dict[str, list[str]]]:

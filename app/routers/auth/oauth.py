@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import RedirectResponse
 
 from app.core.access import public
@@ -16,6 +16,7 @@ from app.services.auth.external.trips import Trips
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/auth", tags=["auth"])
 
+Provider = Annotated[ProviderName, Path(description="The provider.")]
 Returning = Annotated[None, Depends(public("a provider sends browsers back here, and the state says whose"))]
 
 CALLBACK_PROBLEMS = problems({400: ["state_invalid"]})
@@ -29,7 +30,7 @@ CALLBACK_PROBLEMS = problems({400: ["state_invalid"]})
     responses=problems({404: ["not_found"], 422: ["redirect_not_allowed"], 503: ["provider_not_configured"]}),
 )
 async def start_oauth(
-    _: Anybody, provider: ProviderName, trips: Trips, query: Annotated[OAuthStart, Query()]
+    _: Anybody, provider: Provider, trips: Trips, query: Annotated[OAuthStart, Query()]
 ) -> RedirectResponse:
     """Lead the browser to a provider, to sign in there.
 
@@ -47,7 +48,7 @@ async def start_oauth(
     responses=CALLBACK_PROBLEMS,
 )
 async def finish_oauth(
-    _: Returning, provider: ProviderName, trips: Trips, query: Annotated[OAuthCallback, Query()]
+    _: Returning, provider: Provider, trips: Trips, query: Annotated[OAuthCallback, Query()]
 ) -> RedirectResponse:
     """Receive a browser back from a provider, and lead it to the app.
 
@@ -70,7 +71,7 @@ async def finish_oauth(
 async def finish_oauth_alias(
     _: Returning, trips: Trips, query: Annotated[OAuthCallback, Query()]
 ) -> RedirectResponse:
-    """The same under its old address; the state says which provider it is."""
+    """Receive a browser back from a provider by the old address; `state` says from which."""
     return RedirectResponse(await trips.come_back(None, query), 303, NO_STORE)
 
 

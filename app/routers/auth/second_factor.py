@@ -41,5 +41,9 @@ async def verify_second_factor(_: Anybody, verifications: MfaVerifications, body
     responses=problems({409: ["second_factor_required", "password_required"]}),
 )
 async def send_step_up_code(_: SignedIn, step_ups: StepUps) -> StepUpCodeSent:
-    """Mail a code for `POST /api/auth/step-up`, to people who have no password to give."""
+    """Mail a code for `POST /api/auth/step-up`, to people who have no password to give.
+
+    For those who sign in by a link or at a provider. Whoever has a password or a second factor confirms with
+    that.
+    """
     return await step_ups.send_code()

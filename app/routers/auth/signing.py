@@ -118,7 +118,10 @@ async def open_confirmation_link(
 async def look_at_confirmation_link(
     _: Mailed, token: LinkToken = None, token_hash: LinkTokenHash = None
 ) -> RedirectResponse:
-    """Say where a mail's link leads, without a body."""
+    """Say where a mail's link leads, without a body.
+
+    For mail programs that look at links beforehand. It uses nothing up.
+    """
     return RedirectResponse(confirmation_page(token or token_hash), 303, NO_STORE)
 
 
@@ -193,13 +196,20 @@ async def refresh_session(_: Anybody, refreshing: Refreshing, body: Refresh) -> 
 
 @router.post("/logout", status_code=204)
 async def sign_out(_: SignedIn, sign_outs: SignOuts, scope: ScopeToEnd = "local") -> None:
-    """End this session (`local`), all others (`others`) or all (`global`)."""
+    """End this session (`local`), all others (`others`) or all (`global`).
+
+    The tokens of what is ended stop working at once. Again is no fault.
+    """
     await sign_outs.sign_out(scope)
 
 
 @router.get("/me")
 async def get_me(_: SignedIn, sessions: Sessions) -> Me:
-    """Who the caller is: account, profile, session, organisations and permissions."""
+    """Who the caller is: account, profile, session, organisations and permissions.
+
+    `permissions` are those in the active organisation. `blocked_by` of an organisation says why it cannot be
+    entered as things stand.
+    """
     return await sessions.me()
 
 
@@ -240,12 +250,19 @@ async def step_up(_: SignedIn, step_ups: StepUps, body: StepUp) -> SteppedUp:
 async def switch_organization(
     _: SignedIn, sessions: Sessions, body: SwitchOrganization
 ) -> SwitchedOrganization:
-    """Work in another of one's organisations from now on."""
+    """Work in another of one's organisations from now on.
+
+    It is the active one of this session until the next switch. For a single request send `X-Organization-Id`
+    instead.
+    """
     return await sessions.switch_organization(body.organization_id)
 
 
 @router.get("/providers")
 async def list_providers(_: Anybody, response: Response) -> Providers:
-    """The ways to sign in that this service offers."""
+    """The ways to sign in that this service offers.
+
+    For the page that signs people in: what it should offer them.
+    """
     response.headers.update(NO_STORE)
     return providers()

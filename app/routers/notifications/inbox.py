@@ -49,7 +49,10 @@ async def list_notifications(
 
 @router.get("/unread-count")
 async def get_unread_count(_: SignedIn, inbox: Inbox) -> UnreadCount:
-    """How many notices are unread, in all and by category."""
+    """How many notices are unread, in all and by category.
+
+    Over all organisations of the caller. Categories without an unread notice are left out.
+    """
     return await inbox.unread_count()
 
 
@@ -114,7 +117,10 @@ async def delete_notification_alias(_: SignedIn, inbox: Inbox, notification_id: 
 
 @router.get("/{notification_id}")
 async def get_notification(_: SignedIn, inbox: Inbox, notification_id: PathId) -> NotificationRead:
-    """Get one notice."""
+    """Get one notice.
+
+    Reading it here does not mark it as read.
+    """
     return await inbox.get(notification_id)
 
 
@@ -132,5 +138,8 @@ async def update_notification(
 
 @router.delete("/{notification_id}", status_code=204)
 async def delete_notification(_: SignedIn, inbox: Inbox, notification_id: PathId) -> None:
-    """Delete a notice for good."""
+    """Delete a notice for good.
+
+    It cannot be brought back. Other tabs hear of it.
+    """
     await inbox.delete(notification_id)

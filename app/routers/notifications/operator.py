@@ -63,7 +63,10 @@ async def write_platform_template(
     responses=problems({403: STAFF_ONLY, 404: ["not_found"]}),
 )
 async def reset_platform_template(_: Staff, templates: PlatformTemplates, key: Key, locale: Locale) -> None:
-    """Set the texts of a mail back to those that come with the service."""
+    """Set the texts of a mail back to those that come with the service.
+
+    The older texts are kept as versions. Again is no fault.
+    """
     await templates.reset(key, locale)
 
 
@@ -121,5 +124,8 @@ async def create_suppression(
 
 @router.delete("/suppressions/{suppression_id}", status_code=204, responses=problems({403: STAFF_ONLY}))
 async def delete_suppression(_: Staff, operations: MailOperations, suppression_id: PathId) -> None:
-    """Write to an address again."""
+    """Write to an address again.
+
+    The entry is removed, and mails go to the address again until it bounces anew.
+    """
     await operations.release(suppression_id)

@@ -19,7 +19,10 @@ PROBLEMS = problems({403: ["consent_required"], 422: ["preference_locked", "unkn
 
 @router.get("/preferences")
 async def get_preferences(_: SignedIn, preferences: Preferences) -> PreferenceMatrix:
-    """What the caller is told, by every channel of every category."""
+    """What the caller is told, by every channel of every category.
+
+    `is_locked` ones cannot be switched off; `default` is what holds until somebody chooses.
+    """
     return await preferences.matrix()
 
 

@@ -43,7 +43,10 @@ async def get_vapid_public_key(_: SignedIn) -> VapidPublicKey:
 async def list_push_subscriptions(
     _: SignedIn, push: Push, query: Annotated[PushSubscriptionQuery, Query()]
 ) -> Rows[PushSubscriptionRead]:
-    """List the caller's browsers that take push messages, newest first."""
+    """List the caller's browsers that take push messages, newest first.
+
+    `is_current` is the one that belongs to this session.
+    """
     return await push.list(query)
 
 
@@ -72,11 +75,17 @@ async def create_push_subscription(
 
 @router.delete("/push-subscriptions", status_code=204, responses=problems({404: ["not_found"]}))
 async def delete_push_endpoint(_: SignedIn, push: Push, query: Annotated[PushEndpoint, Query()]) -> None:
-    """End push messages to a browser, named by its address: the browser knows no id."""
+    """End push messages to a browser, named by its address: the browser knows no id.
+
+    Send `endpoint` of the browser's own subscription.
+    """
     await push.remove_endpoint(query.endpoint)
 
 
 @router.delete("/push-subscriptions/{push_subscription_id}", status_code=204)
 async def delete_push_subscription(_: SignedIn, push: Push, push_subscription_id: PathId) -> None:
-    """End push messages to a browser."""
+    """End push messages to a browser.
+
+    The other browsers go on taking them.
+    """
     await push.remove(push_subscription_id)

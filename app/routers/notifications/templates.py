@@ -24,8 +24,8 @@ from app.services.notifications.writing import OwnTemplates
 router = APIRouter(route_class=StrictRoute, prefix="/api/notifications", tags=["notifications"])
 
 Manager = Annotated[Principal, Depends(allow(Permission.notifications_manage))]
-Key = Annotated[Text, Path(max_length=60, examples=["order_confirmation"])]
-Locale = Annotated[Text, Path(max_length=5, examples=["fr"])]
+Key = Annotated[Text, Path(max_length=60, description="`key` of the mail.", examples=["order_confirmation"])]
+Locale = Annotated[Text, Path(max_length=5, description="The language: `fr` or `en`.", examples=["fr"])]
 
 TRIED = [Depends(limited("mail_texts", by="principal"))]
 OWN_ONLY = {403: ["template_not_overridable"], 404: ["not_found"]}
@@ -45,7 +45,10 @@ async def list_email_templates(
 
 @router.get("/templates/{key}/{locale}", responses=problems(OWN_ONLY))
 async def get_email_template(_: Manager, templates: OwnTemplates, key: Key, locale: Locale) -> TemplateRead:
-    """Get the texts of a mail, and what they may name."""
+    """Get the texts of a mail, and what they may name.
+
+    Your own texts where you wrote some, and else those that you would change.
+    """
     return await templates.get(key, locale)
 
 
@@ -63,7 +66,10 @@ async def write_email_template(
 
 @router.delete("/templates/{key}/{locale}", status_code=204, responses=problems(OWN_ONLY))
 async def reset_email_template(_: Manager, templates: OwnTemplates, key: Key, locale: Locale) -> None:
-    """Set the texts of a mail back to the platform's."""
+    """Set the texts of a mail back to the platform's.
+
+    Your own versions are kept, and none is used any more. Again is no fault.
+    """
     await templates.reset(key, locale)
 
 

@@ -45,7 +45,10 @@ async def change_email(_: FreshlyChecked, changes: EmailChanges, body: ChangeEma
 
 @router.delete("/email", status_code=204)
 async def cancel_email_change(_: SignedIn, changes: EmailChanges) -> None:
-    """Cancel the change that waits for its proof; also when there is none."""
+    """Cancel the change that waits for its proof; also when there is none.
+
+    The link that was mailed to the new address does not work any more.
+    """
     await changes.cancel()
 
 

@@ -39,7 +39,10 @@ async def change_password(_: SignedIn, passwords: Passwords, body: ChangePasswor
 
 @router.put("/password", dependencies=[CHANGE_LIMIT], responses=CHANGE_PROBLEMS)
 async def put_password(_: SignedIn, passwords: Passwords, body: ChangePassword) -> PasswordChanged:
-    """Change the password, as `POST` does."""
+    """Change the password, as `POST` does.
+
+    Body, answer and refusals are the same.
+    """
     return await passwords.change(body)
 
 

@@ -64,7 +64,7 @@ async def start_two_factor(
 async def start_two_factor_alias(
     _: SteppedUp, enabling: Enabling, response: Response, body: StartTwoFactor | None = None
 ) -> TwoFactorStarted:
-    """The same under its old name."""
+    """Begin to turn the second factor on: `POST /api/settings/2fa` by its old name."""
     response.headers["Location"] = LOCATION
     return await enabling.start(body or StartTwoFactor())
 
@@ -81,19 +81,22 @@ async def verify_two_factor(_: SignedIn, enabling: Enabling, body: VerifyTwoFact
 
 @router.put("/2fa", deprecated=True, responses=VERIFY_PROBLEMS)
 async def verify_two_factor_alias(_: SignedIn, enabling: Enabling, body: VerifyTwoFactor) -> TwoFactorEnabled:
-    """The same under its old name."""
+    """Turn the second factor on: `POST /api/settings/2fa/verify` by its old name."""
     return await enabling.verify(body)
 
 
 @router.post("/2fa/disable", status_code=204, responses=DISABLE_PROBLEMS)
 async def disable_two_factor(_: SteppedUp, keeping: Keeping, body: SecondFactor) -> None:
-    """Turn the second factor off by one of its codes, and forget its backup codes."""
+    """Turn the second factor off by one of its codes, and forget its backup codes.
+
+    The other sessions go on. 409 while an organisation of yours demands a second factor.
+    """
     await keeping.disable(body)
 
 
 @router.delete("/2fa", status_code=204, deprecated=True, responses=DISABLE_PROBLEMS)
 async def disable_two_factor_alias(_: SteppedUp, keeping: Keeping, body: SecondFactor) -> None:
-    """The same under its old name."""
+    """Turn the second factor off: `POST /api/settings/2fa/disable` by its old name."""
     await keeping.disable(body)
 
 
@@ -104,5 +107,8 @@ async def disable_two_factor_alias(_: SteppedUp, keeping: Keeping, body: SecondF
     ),
 )
 async def renew_backup_codes(_: SteppedUp, keeping: Keeping, body: RenewBackupCodes) -> BackupCodes:
-    """Make ten new backup codes, shown this once; the old ones are void."""
+    """Make ten new backup codes, shown this once; the old ones are void.
+
+    Takes a code of the authenticator. Each backup code works once.
+    """
     return await keeping.renew_codes(body)

@@ -23,13 +23,19 @@ SignedIn = Annotated[Principal, Depends(allow())]
 async def list_sessions(
     _: SignedIn, sessions: Sessions, query: Annotated[PageQuery, Query()]
 ) -> Rows[SessionRead]:
-    """The caller's signed-in devices, newest activity first."""
+    """The caller's signed-in devices, newest activity first.
+
+    Only those that live. `is_current` is the one that asks.
+    """
     return await sessions.list(query)
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
 async def delete_session(_: SignedIn, sign_outs: SignOuts, session_id: PathId) -> None:
-    """Sign one of the caller's devices out; the present one may be among them."""
+    """Sign one of the caller's devices out; the present one may be among them.
+
+    Its tokens stop working at once.
+    """
     await sign_outs.end_one(session_id)
 
 

@@ -64,7 +64,10 @@ async def remove_member_by_query_alias(
 
 @router.get("/members/{member_id}")
 async def get_member(_: Reader, members: Members, member_id: PathId) -> Member:
-    """Get a member."""
+    """Get a member.
+
+    With their role, and when they joined and were last here.
+    """
     return await members.get(member_id)
 
 
@@ -100,7 +103,10 @@ async def end_member_sessions(_: Remover, acts: MemberActs, member_id: PathId) -
 
 @router.post("/remove", responses=NAMED_PROBLEMS)
 async def remove_member_with_receipt(_: Remover, acts: MemberActs, body: MemberReference) -> Removed:
-    """Remove a member by id, person or address, and get the receipt of what went with them."""
+    """Remove a member by id, person or address, and get the receipt of what went with them.
+
+    Their sessions here end and their keys are revoked. What they made stays.
+    """
     return await acts.remove(body)
 
 

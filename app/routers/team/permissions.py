@@ -19,7 +19,10 @@ Reader = Annotated[Principal, Depends(allow(Permission.organization_read))]
 
 @router.get("/permissions")
 async def get_permissions(_: Reader, permissions: Permissions) -> PermissionMatrix:
-    """See every permission, which roles have it, and one's own."""
+    """See every permission, which roles have it, and one's own.
+
+    Custom roles stand behind the built-in ones. `mine` is what the caller may do here.
+    """
     return await permissions.matrix()
 
 
@@ -34,5 +37,8 @@ async def explain_permission(_: Reader, permissions: Permissions, body: Explain)
 
 @router.get("/limits")
 async def get_team_limits(_: Reader, limits: Limits) -> TeamLimits:
-    """See what the plan has room for, and how much of it is used."""
+    """See what the plan has room for, and how much of it is used.
+
+    `limit` is null where the plan sets none. Open invitations count as `pending`.
+    """
     return await limits.get()

@@ -32,7 +32,10 @@ def with_etag(response: Response, role: RoleRead) -> RoleRead:
 
 @router.get("/roles", responses=problems({422: ["cursor_invalid"]}))
 async def list_roles(_: Reader, roles: Roles, query: Annotated[RoleQuery, Query()]) -> Page[RoleRead]:
-    """List the roles: the built-in ones from the owner down, then the custom ones, oldest first."""
+    """List the roles: the built-in ones from the owner down, then the custom ones, oldest first.
+
+    Each with its permissions and its version; `members_count` is how many hold it.
+    """
     return await roles.list(query)
 
 
@@ -61,7 +64,10 @@ async def create_role(_: Keeper, roles: Roles, body: RoleCreate, response: Respo
 
 @router.get("/roles/{role_id}")
 async def get_role(_: Reader, roles: Roles, role_id: PathId, response: Response) -> RoleRead:
-    """Get a custom role; the built-in ones have no id."""
+    """Get a custom role; the built-in ones have no id.
+
+    `ETag` is its version.
+    """
     return with_etag(response, await roles.get(role_id))
 
 
@@ -88,7 +94,10 @@ async def update_role(
     responses=problems({403: ["role_not_grantable"], 422: ["unknown_permission"]}),
 )
 async def preview_role(_: Keeper, roles: Roles, role_id: PathId, body: RolePreview) -> RoleEffects:
-    """See what other permissions would give and take, and from whom. Changes nothing."""
+    """See what other permissions would give and take.
+
+    Changes nothing. `gains` and `losses` name the permissions, `members` the people.
+    """
     return await roles.preview(role_id, body)
 
 
@@ -98,5 +107,8 @@ async def preview_role(_: Keeper, roles: Roles, role_id: PathId, body: RolePrevi
     responses=problems({403: ["role_not_grantable"], 409: ["role_in_use"]}),
 )
 async def delete_role(_: Keeper, roles: Roles, role_id: PathId) -> None:
-    """Delete a custom role that no member has and no open invitation offers."""
+    """Delete a custom role that no member has and no open invitation offers.
+
+    Give its members another role first, and cancel the invitations.
+    """
     await roles.delete(role_id)
