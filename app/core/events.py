@@ -66,9 +66,10 @@ class Event:
 
     `type` names it, `audience` says who may hear of it, `read_permission` cuts an organisation's audience,
     `webhook` lets customers' webhooks carry it, `handlers` are the names of what happens afterwards,
-    `subject` is the kind of thing it is about and the field that holds its id, `audit` says what the audit
-    log keeps of it, or in words why it keeps nothing. One that is audited has the handler `audit` by itself,
-    and one that webhooks carry the handler `webhooks`.
+    `subject` is the kind of thing it is about and the field that holds its id, `expand` names the thing with
+    the id `<expand>_id`, which streams add to `data` as it is when it is sent; `audit` says what the audit
+    log keeps, or in words why it keeps nothing. One that is audited has the handler `audit` by itself, and
+    one that webhooks carry the handler `webhooks`.
     """
 
     type: ClassVar[str]
@@ -78,6 +79,7 @@ class Event:
     webhook: ClassVar[bool] = False
     handlers: ClassVar[tuple[str, ...]] = ()
     subject: ClassVar[tuple[str, str] | None] = None
+    expand: ClassVar[str | None] = None
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "success"
     audit: ClassVar[AuditSpec | str] = ""
     is_audited: ClassVar[bool] = False

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -122,13 +122,12 @@ class Pager:
             raise _invalid(
                 "/cursor", "sort_needs_page", "Use `page` with this sort, or sort by `created_at`."
             )
-        if query.page is not None and query.page * query.limit > DEEPEST_ROW:
-            raise _invalid("/page", "page_too_deep", "Go on with a cursor, or narrow the filters.")
+        offset = offset_of(query)
         total = await self._total(session, statement) if query.page is not None or query.count else None
         scope = self._scope(session, query, sort)
         paged = self._ordered(statement, order).limit(query.limit + 1)
         if query.page is not None:
-            paged = paged.offset((query.page - 1) * query.limit)
+            paged = paged.offset(offset)
         elif query.cursor is not None:
             paged = paged.where(self._after(read_cursor(query.cursor, scope), order))
         result = await session.execute(paged)
@@ -179,6 +178,39 @@ class Pager:
         principal = session.principal
         whose = [str(principal.organization_id), str(principal.actor_id)] if principal else []
         return json.dumps([self.name, sort, whose, query.filters()], sort_keys=True).encode()
+
+
+def offset_of(query: PageQuery) -> int:
+    """How many rows a numbered page passes over; 422 `page_too_deep`."""
+    if query.page is None:
+        return 0
+    if query.page * query.limit > DEEPEST_ROW:
+        raise _invalid("/page", "page_too_deep", "Go on with a cursor, or narrow the filters.")
+    return (query.page - 1) * query.limit
+
+
+def page_of_all(items: Sequence[T], query: PageQuery, scope: bytes) -> Rows[T]:
+    """A page of what is in memory, in its order. 422 as for every list."""
+    begin = offset_of(query) if query.cursor is None else read_number(query.cursor, scope)
+    end = begin + query.limit
+    return Rows(
+        items[begin:end],
+        make_number(scope, end) if end < len(items) else None,
+        len(items) if query.page is not None or query.count else None,
+    )
+
+
+def make_number(scope: bytes, number: int) -> str:
+    """A cursor of a list in the order of a number, which travels as the id."""
+    return make_cursor(scope, _NO_MOMENT, UUID(int=number))
+
+
+def read_number(cursor: str, scope: bytes) -> int:
+    """The number that such a cursor holds; 422 as `read_cursor`."""
+    return read_cursor(cursor, scope)[1].int
+
+
+_NO_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def make_cursor(scope: bytes, created_at: datetime, identifier: UUID) -> str:

@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 def load_areas() -> None:
-    """Import every area's jobs, handlers, event classes and mails, so that all are registered."""
+    """Import every area's jobs, handlers, event classes, mails and representations: all are registered."""
     for module in pkgutil.iter_modules(app.jobs.__path__, "app.jobs."):
         importlib.import_module(module.name)
     for module in pkgutil.walk_packages(app.services.__path__, "app.services."):
-        if module.name.endswith((".events", ".mails")):
+        if module.name.endswith((".events", ".mails", ".representations")):
             importlib.import_module(module.name)
 
 

@@ -71,10 +71,10 @@ async def list_audit_entries(
     return rows
 
 
-@router.get("/catalog", responses=problems({422: PAGED}))
+@router.get("/catalog", response_model=Page[AuditAction], responses=problems({422: PAGED}))
 async def list_audit_actions(
     _: Reader, catalog: AuditCatalog, query: Annotated[PageQuery, Query()]
-) -> Page[AuditAction]:
+) -> Rows[AuditAction]:
     """List the actions that are recorded.
 
     Each with what it is about, and which of its fields are people's data.

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from app.core.access import Principal, allow
 from app.core.errors import problems
 from app.core.limits import limited
-from app.core.paging import Page
+from app.core.paging import Page, Rows
 from app.core.permissions import Permission
 from app.core.requests import StrictRoute
 from app.schemas.base import PathId
@@ -43,10 +43,15 @@ async def list_events(_: Reader, events: EventPull, query: Annotated[EventQuery,
     return Response(await events.list(query), media_type=JSON)
 
 
-@router.get("/types", dependencies=READS, responses=problems({422: ["page_too_deep", "cursor_invalid"]}))
+@router.get(
+    "/types",
+    response_model=Page[EventTypeRead],
+    dependencies=READS,
+    responses=problems({422: ["page_too_deep", "cursor_invalid"]}),
+)
 async def list_event_types(
     _: Reader, types: EventTypes, query: Annotated[EventTypeQuery, Query()]
-) -> Page[EventTypeRead]:
+) -> Rows[EventTypeRead]:
     """List the types of events.
 
     Each with the schema of its data and a sample.

@@ -66,7 +66,8 @@ async def stream_events(
 ) -> EventStream:
     """Stream events as they happen.
 
-    Server-sent events: `id` is a cursor, `event` the type and `data` the event. It begins with `hello`, whose
+    Server-sent events: `id` is a cursor, `event` the type and `data` the event, with the notice itself as
+    `data.notification` in `notification.created`, null when it is gone. It begins with `hello`, whose
     `mode` says how: `live`; `replay`, the missed events up to `synced`; or `reset`, when the cursor was no
     good: load afresh and go on from `cursor`. `ping` comes every 15 seconds, `bye` says why it ends. Return
     with `Last-Event-ID`. Load first, then stream from the `X-Realtime-Cursor` of what was loaded.

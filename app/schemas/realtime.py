@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app.core.paging import PageQuery
 from app.schemas.base import Output, QueryInt, Text, Timestamp
@@ -17,9 +17,21 @@ Types = Annotated[
     ),
 ]
 
+MOST_TOPICS = 20
+
+
+def _few(topics: str) -> str:
+    if topics.count(",") >= MOST_TOPICS:
+        raise ValueError(f"name at most {MOST_TOPICS} topics")
+    return topics
+
+
 Topics = Annotated[
-    str | None,
-    Field(max_length=1000, description="Comma list of up to 20 topics to follow besides your own."),
+    Annotated[str, AfterValidator(_few)] | None,
+    Field(
+        max_length=2000,
+        description=f"Comma list of up to {MOST_TOPICS} topics to follow besides your own.",
+    ),
 ]
 
 
@@ -74,7 +86,10 @@ class EventEnvelope(Output):
     organization_id: UUID | None = Field(description="Null for events that are a person's own.")
     actor: Actor
     object: Subject | None
-    data: dict[str, Any] = Field(description="As the type's schema says; see GET /api/events/types.")
+    data: dict[str, Any] = Field(
+        description="As the type's schema says; see GET /api/events/types. Streams and polls add the thing"
+        " itself where people wrote it, such as `notification`."
+    )
 
 
 class EventPoll(Output):

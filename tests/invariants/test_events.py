@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from app.core.events import MAX_PAYLOAD, REGISTRY, Event
 from app.jobs.app import load_areas
 from app.jobs.handlers import HANDLERS
+from app.services.realtime.expanding import LOADERS
 from tests.invariants.source import sources
 
 TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+")
@@ -249,6 +250,17 @@ def test_handlers_when_events_name_them() -> None:
     assert wanted
     assert wanted <= set(HANDLERS), f"register {sorted(wanted - set(HANDLERS))} with @handler in app/jobs"
     assert set(HANDLERS) <= wanted, f"no event names the handlers {sorted(set(HANDLERS) - wanted)}"
+
+
+def test_representations_when_events_name_them() -> None:
+    shown = {event.expand: event for event in EVENTS if event.expand}
+    assert shown.keys() == LOADERS.keys(), "load what `expand` names in a `representations.py`"
+    wrong = [
+        event.__qualname__
+        for name, event in shown.items()
+        if f"{name}_id" not in {field.name for field in dataclasses.fields(event)}
+    ]
+    assert not wrong, f"{wrong}: what is shown is found by the field `<expand>_id`"
 
 
 def test_audience_when_nobody_handles_an_event() -> None:

@@ -284,7 +284,11 @@ async def test_nothing_is_lost_doubled_or_disordered_when_servers_are_killed_and
 ) -> None:
     readers = [Reader(alice, servers, first=number % 2) for number in range(12)]
     following_on = [asyncio.create_task(reader.run()) for reader in readers]
-    await asyncio.sleep(1.0)
+
+    async def all_follow() -> bool:
+        return all(reader.connections for reader in readers)
+
+    await until(all_follow)
     writers = Writers(database, noticed, alice)
     writing = asyncio.create_task(writers.run(8))
     await asyncio.sleep(1.5)

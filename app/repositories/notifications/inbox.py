@@ -1,6 +1,6 @@
 """The notices of one person, as that person reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,10 @@ class NotificationRepository(Repository[Notification]):
     async def of(self, user_id: UUID, notification_id: UUID, *, lock: bool = False) -> Notification | None:
         """One of the person's notices."""
         return await self.one(Notification.user_id == user_id, Notification.id == notification_id, lock=lock)
+
+    async def of_ids(self, ids: Collection[UUID]) -> Sequence[Notification]:
+        """Those that are still there, whosever they are; the ids come from events of their people."""
+        return (await self.session.scalars(self.select().where(Notification.id.in_(ids)))).all()
 
     async def lock(self, user_id: UUID) -> None:
         """Let nobody else change the person's notices one by one until the transaction ends."""

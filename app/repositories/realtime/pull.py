@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal, select
+from sqlalchemy import ColumnElement, Select, Subquery, asc, desc, func, select, union_all
 
 from app.core.database import OwnerSession
 from app.models.realtime import EventLog
@@ -21,9 +22,28 @@ class EventFilter:
     since: datetime | None = None
     until: datetime | None = None
 
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The same in SQL; who may see what is not among them."""
+        found: list[ColumnElement[bool]] = []
+        if self.types is not None:
+            found.append(EventLog.type.in_(self.types))
+        if self.object_type is not None:
+            found.append(EventLog.object_type == self.object_type)
+        if self.object_id is not None:
+            found.append(EventLog.object_id == self.object_id)
+        if self.since is not None:
+            found.append(EventLog.occurred_at >= self.since)
+        if self.until is not None:
+            found.append(EventLog.occurred_at < self.until)
+        return found
+
 
 class EventPullRepository:
-    """Events of the caller's organisation that its permissions cover, and the person's own."""
+    """Events of the caller's organisation that its permissions cover, and the person's own.
+
+    Each topic is read through its own index: no order by position alone finds the events of one
+    organisation among those of all others.
+    """
 
     def __init__(self, session: OwnerSession) -> None:
         self.session = session
@@ -44,32 +64,30 @@ class EventPullRepository:
         limit: int,
     ) -> list[tuple[int, str]]:
         """Positions and envelopes beyond a position, in the order of positions."""
-        statement = _of(wanted)
+        conditions = wanted.conditions()
         if beyond is not None:
-            statement = statement.where(EventLog.pos < beyond if is_descending else EventLog.pos > beyond)
-        order = EventLog.pos.desc() if is_descending else EventLog.pos.asc()
-        rows = await self.session.execute(statement.order_by(order).offset(offset).limit(limit))
+            conditions.append(EventLog.pos < beyond if is_descending else EventLog.pos > beyond)
+        direction = desc if is_descending else asc
+        first = select(EventLog.pos, EventLog.body).where(*conditions).order_by(direction(EventLog.pos))
+        found = self._of_topics(first.limit(offset + limit))
+        statement = select(found.c.pos, found.c.body).order_by(direction(found.c.pos))
+        rows = await self.session.execute(statement.offset(offset).limit(limit))
         return [(row[0], row[1]) for row in rows]
 
     async def count(self, wanted: EventFilter, *, beyond: int | None, cap: int) -> int:
         """How many there are after a position, counted up to `cap`."""
-        statement = _of(wanted)
+        conditions = wanted.conditions()
         if beyond is not None:
-            statement = statement.where(EventLog.pos > beyond)
-        some = statement.with_only_columns(literal(1)).select_from(EventLog).limit(cap)
-        return int((await self.session.scalar(select(func.count()).select_from(some.subquery()))) or 0)
+            conditions.append(EventLog.pos > beyond)
+        found = self._of_topics(select(EventLog.pos).where(*conditions).limit(cap))
+        some = select(found.c.pos).limit(cap).subquery()
+        return int((await self.session.scalar(select(func.count()).select_from(some))) or 0)
 
-
-def _of(wanted: EventFilter) -> Select[int, str]:
-    statement = select(EventLog.pos, EventLog.body)
-    if wanted.types is not None:
-        statement = statement.where(EventLog.type.in_(wanted.types))
-    if wanted.object_type is not None:
-        statement = statement.where(EventLog.object_type == wanted.object_type)
-    if wanted.object_id is not None:
-        statement = statement.where(EventLog.object_id == wanted.object_id)
-    if wanted.since is not None:
-        statement = statement.where(EventLog.occurred_at >= wanted.since)
-    if wanted.until is not None:
-        statement = statement.where(EventLog.occurred_at < wanted.until)
-    return statement
+    def _of_topics(self, statement: Select[*tuple[Any, ...]]) -> Subquery:
+        """What a statement finds on each of the caller's topics."""
+        principal = self.session.principal
+        assert principal is not None  # noqa: S101 - the routes ask for a permission
+        topics = [f"org:{principal.organization_id}"]
+        if principal.kind == "user":
+            topics.append(f"user:{principal.user_id}")
+        return union_all(*(statement.where(EventLog.topic == topic) for topic in topics)).subquery()

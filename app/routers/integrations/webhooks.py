@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from app.core.access import Principal, allow
 from app.core.errors import problems
 from app.core.etags import IfMatch, etag, versions_of
-from app.core.paging import Page, PageQuery
+from app.core.paging import Page, PageQuery, Rows
 from app.core.permissions import Permission
 from app.core.requests import StrictRoute
 from app.schemas.base import PathId
@@ -106,10 +106,10 @@ async def delete_webhook_alias(_: Keeper, webhooks: Webhooks, webhook_id: Webhoo
     await webhooks.delete(webhook_id)
 
 
-@router.get("/event-types", **PAGED)
+@router.get("/event-types", response_model=Page[EventTypeRead], **PAGED)
 async def list_webhook_event_types(
     _: Keeper, types: WebhookTypes, query: Annotated[PageQuery, Query()]
-) -> Page[EventTypeRead]:
+) -> Rows[EventTypeRead]:
     """List the types of events that webhooks carry.
 
     Each with the schema of its data and a sample.

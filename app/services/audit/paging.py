@@ -1,18 +1,12 @@
-"""Owns pages in the order of a chain, whose cursors carry a number instead of a moment and an id."""
+"""Owns pages in the order of a chain, whose cursors carry a number."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Protocol, TypeVar
-from uuid import UUID
 
 from app.core.access import Principal
 from app.core.config import get_settings
-from app.core.errors import FieldError, Invalid
-from app.core.paging import DEEPEST_ROW, PageQuery, Rows, make_cursor, read_cursor
-
-START = datetime(2000, 1, 1, tzinfo=UTC)
-"""Cursors carry a moment and an id; the number travels as the id."""
+from app.core.paging import PageQuery, Rows, make_number, offset_of, read_number
 
 
 class Numbered(Protocol):
@@ -31,16 +25,6 @@ def scope_of(name: str, principal: Principal, query: PageQuery) -> bytes:
     return json.dumps([name, whose, query.filters()], sort_keys=True).encode()
 
 
-def offset_of(query: PageQuery) -> int:
-    """How many items a numbered page passes over; 422 when it lies too deep."""
-    if query.page is None:
-        return 0
-    if query.page * query.limit > DEEPEST_ROW:
-        detail = "Go on with a cursor, or narrow the filters."
-        raise Invalid("page_too_deep", detail, errors=[FieldError("/page", "page_too_deep", detail)])
-    return (query.page - 1) * query.limit
-
-
 async def total_of(query: PageQuery, count: Callable[[int], Awaitable[int]]) -> int | None:
     """How many there are, if that was asked for; counted up to the cap."""
     if query.page is None and not query.count:
@@ -56,9 +40,9 @@ async def numbered_page(
     count: Callable[[int], Awaitable[int]],
 ) -> Rows[T]:
     """A page of what `fetch(before, offset, limit)` answers, newest first; 422 for a foreign cursor."""
-    before = None if query.cursor is None else read_cursor(query.cursor, scope)[1].int
+    before = None if query.cursor is None else read_number(query.cursor, scope)
     total = await total_of(query, count)
     found = await fetch(before, offset_of(query), query.limit + 1)
     items = found[: query.limit]
     has_more = len(found) > query.limit
-    return Rows(items, make_cursor(scope, START, UUID(int=items[-1].seq)) if has_more else None, total)
+    return Rows(items, make_number(scope, items[-1].seq) if has_more else None, total)

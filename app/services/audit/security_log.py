@@ -10,11 +10,11 @@ from app.core import clock
 from app.core.access import CurrentPrincipal
 from app.core.database import Unscoped
 from app.core.devices import device_name
-from app.core.paging import Rows, make_cursor, read_cursor
+from app.core.paging import Rows, make_cursor, offset_of, read_cursor
 from app.models.audit import AuditLog
 from app.repositories.audit import EntryFilter, OwnEntriesRepository
 from app.schemas.audit import SecurityLogEntry, SecurityLogQuery
-from app.services.audit.paging import offset_of, scope_of, total_of
+from app.services.audit.paging import scope_of, total_of
 from app.services.audit.personal import Keys, open_keys
 from app.services.audit.views import opened_parts
 

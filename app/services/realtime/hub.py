@@ -16,6 +16,7 @@ from app.repositories.realtime import LogReader
 from app.services.realtime.access import check, concerned_by, ended_after
 from app.services.realtime.connections import Bye, Connection, Registry, Rights
 from app.services.realtime.cursors import epoch_of, make_cursor
+from app.services.realtime.expanding import expand
 from app.services.realtime.listening import listen
 from app.services.realtime.ring import RING_EVENTS, LogEvent, Ring
 
@@ -166,18 +167,18 @@ class Hub:
     async def _turn(self, reader: LogReader) -> int:
         """Hand out what is new, in order; how much that was."""
         async with asyncio.timeout(TURN_SECONDS):
-            rows = await reader.after(self.position, PAGE)
-        for number, row in enumerate(rows, 1):
-            # Representations would be added here, for the classes that have one, to the page as a whole.
-            event = LogEvent(row, self.epoch)
+            events = [LogEvent(row, self.epoch) for row in await reader.after(self.position, PAGE)]
+            shown = await expand(self._own, events)
+        for number, event in enumerate(events):
             self.position = event.pos
             if event.audience != "internal":
+                # Whoever comes back later gets the thing as it is then.
                 self.ring.add(event)
-                self.registry.offer(event)
+                self.registry.offer(shown[number])
             await self._obey(event)
-            if number % BREATH == 0:
+            if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
-        return len(rows)
+        return len(events)
 
     async def _rest(self) -> None:
         """Wait for a hint, but not for long."""

@@ -1,7 +1,7 @@
 """The pull API: the log as a list, one event, and the catalogue of types."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -11,17 +11,14 @@ from app.core import clock
 from app.core.access import CurrentPrincipal
 from app.core.config import get_settings
 from app.core.database import Owner
-from app.core.errors import FieldError, Gone, Invalid, NotFound
+from app.core.errors import Gone, NotFound
 from app.core.ids import time_of
-from app.core.paging import DEEPEST_ROW, Page, PageQuery, make_cursor, read_cursor
+from app.core.paging import Rows, make_number, offset_of, page_of_all, read_number
 from app.repositories.realtime import EventFilter, EventPullRepository
 from app.schemas.realtime import EventQuery, EventTypeQuery, EventTypeRead
 from app.services.realtime.catalogue import catalogue
 from app.services.realtime.envelopes import render
 from app.services.realtime.types import wanted_types
-
-START = datetime(2000, 1, 1, tzinfo=UTC)
-"""Cursors carry a moment and an id; the log is paged by its positions, which travel as the id."""
 
 
 class EventPullService:
@@ -46,7 +43,7 @@ class EventPullService:
         )
         after = (await self._find(query.after))[0] if query.after is not None else None
         scope = self._scope(query)
-        beyond = after if query.cursor is None else read_cursor(query.cursor, scope)[1].int
+        beyond = after if query.cursor is None else read_number(query.cursor, scope)
         found = await self.events.page(
             wanted,
             is_descending=after is None and query.sort != "position",
@@ -59,7 +56,7 @@ class EventPullService:
             total = await self.events.count(wanted, beyond=after, cap=get_settings().list_total_cap)
         items = found[: query.limit]
         has_more = len(found) > query.limit and after is None
-        cursor = make_cursor(scope, START, UUID(int=items[-1][0])) if has_more else None
+        cursor = make_number(scope, items[-1][0]) if has_more else None
         return render([body.encode() for _, body in items], next_cursor=cursor, total=total)
 
     async def get(self, event_id: UUID) -> str:
@@ -77,16 +74,6 @@ class EventPullService:
         return json.dumps(["events", whose, query.filters()], sort_keys=True).encode()
 
 
-def offset_of(query: PageQuery) -> int:
-    """How many items the numbered page passes over; 422 when it lies too deep."""
-    if query.page is None:
-        return 0
-    if query.page * query.limit > DEEPEST_ROW:
-        detail = "Go on with a cursor, or narrow the filters."
-        raise Invalid("page_too_deep", detail, errors=[FieldError("/page", "page_too_deep", detail)])
-    return (query.page - 1) * query.limit
-
-
 def _why_not(event_id: UUID) -> Gone | NotFound:
     """410 for an id whose time is beyond the retention, since only then it may have been an event."""
     oldest = clock.now() - timedelta(days=get_settings().events_retention_days)
@@ -101,17 +88,10 @@ EventPull = Annotated[EventPullService, Depends()]
 class EventTypeService:
     """Reads the catalogue."""
 
-    def list(self, query: EventTypeQuery) -> Page[EventTypeRead]:
+    def list(self, query: EventTypeQuery) -> Rows[EventTypeRead]:
         """A page of the catalogue, in alphabetical order."""
         chosen = [kind for kind in catalogue() if query.webhook is None or kind.webhook == query.webhook]
-        scope = json.dumps(["event_types", query.filters()]).encode()
-        begin = offset_of(query) if query.cursor is None else read_cursor(query.cursor, scope)[1].int
-        end = begin + query.limit
-        return Page[EventTypeRead](
-            items=chosen[begin:end],
-            next_cursor=make_cursor(scope, START, UUID(int=end)) if end < len(chosen) else None,
-            total=len(chosen) if query.page is not None or query.count else None,
-        )
+        return page_of_all(chosen, query, json.dumps(["event_types", query.filters()]).encode())
 
 
 EventTypes = Annotated[EventTypeService, Depends()]

@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 from app.core.event_stream import frame
@@ -19,6 +20,7 @@ class LogEvent:
     __slots__ = (
         "_begin",
         "audience",
+        "expand",
         "extra_topic",
         "frame",
         "organization_id",
@@ -38,13 +40,23 @@ class LogEvent:
         # A type that only newer processes know has no permission here, so nobody in an organisation gets it.
         known = REGISTRY.get(row.type)
         self.permission = known.read_permission if known else None
+        self.expand = known.expand if known else None
         self.frame = frame(row.type, row.body, cursor=make_cursor(epoch, row.pos))
         self._begin = len(self.frame) - len(row.body.encode()) - 2
 
     @property
     def envelope(self) -> bytes:
-        """The body of the row, byte for byte."""
+        """The body of the row, byte for byte, unless it was expanded."""
         return self.frame[self._begin : -2]
+
+    def expanded(self, name: str, thing: Any) -> "LogEvent":
+        """The same event with a thing in its payload."""
+        envelope = json.loads(self.envelope)
+        envelope["data"][name] = thing
+        body = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
+        made = copy(self)
+        made.frame = self.frame[: self._begin] + body + b"\n\n"
+        return made
 
     @property
     def data(self) -> dict[str, Any]:

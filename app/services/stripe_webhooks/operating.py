@@ -9,7 +9,7 @@ from app.core.access import CurrentPrincipal
 from app.core.config import get_settings
 from app.core.database import Unscoped
 from app.core.errors import Conflict, NotFound
-from app.core.paging import Keyset, Pager, Rows, Sort
+from app.core.paging import Keyset, Pager, Rows, Sort, offset_of
 from app.models.stripe_webhooks import StripeCommand, StripeDifference
 from app.repositories.stripe_webhooks.commands import OPEN, CommandRepository
 from app.repositories.stripe_webhooks.differences import DifferenceRepository
@@ -25,7 +25,7 @@ from app.schemas.stripe_webhooks import (
     StripeEventRead,
     StripeEventSummary,
 )
-from app.services.stripe_webhooks.paging import make_position, offset_of, read_position, scope_of
+from app.services.stripe_webhooks.paging import make_position, read_position, scope_of
 from app.services.stripe_webhooks.refusals import require_stripe
 
 NEWEST = "-created_at"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from app.core.crypto import decode_base64url, encode_base64url, key_ring, mac, mac_matches
 from app.core.errors import FieldError, Invalid
-from app.core.paging import DEEPEST_ROW, TAG_BYTES, PageQuery
+from app.core.paging import TAG_BYTES, PageQuery
 
 Position = tuple[datetime, str]
 """When the last event of a page was received, and its id."""
@@ -30,19 +30,7 @@ def read_position(scope: bytes, cursor: str | None) -> Position | None:
     raw = decode_base64url(cursor) or b""
     tag, content = raw[:TAG_BYTES], raw[TAG_BYTES:]
     if not content or not mac_matches(key_ring(), "cursor", hashlib.sha256(scope).digest() + content, tag):
-        raise _invalid("/cursor", "cursor_invalid", "This cursor is not of this list; begin without one.")
+        detail = "This cursor is not of this list; begin without one."
+        raise Invalid("cursor_invalid", detail, errors=[FieldError("/cursor", "cursor_invalid", detail)])
     moment, identifier = json.loads(content)
     return datetime.fromisoformat(moment), str(identifier)
-
-
-def offset_of(query: PageQuery) -> int:
-    """How many events a numbered page passes over; 422 `page_too_deep`."""
-    if query.page is None:
-        return 0
-    if query.page * query.limit > DEEPEST_ROW:
-        raise _invalid("/page", "page_too_deep", "Go on with a cursor, or narrow the filters.")
-    return (query.page - 1) * query.limit
-
-
-def _invalid(pointer: str, code: str, detail: str) -> Invalid:
-    return Invalid(code, detail, errors=[FieldError(pointer, code, detail)])

@@ -13,7 +13,7 @@ from app.core.errors import Conflict, FieldError, Invalid, NotFound, version_mis
 from app.core.etags import is_stale
 from app.core.events import emit
 from app.core.ids import uuid7
-from app.core.paging import Keyset, Page, PageQuery, Pager, Sort
+from app.core.paging import Keyset, Page, PageQuery, Pager, Rows, Sort
 from app.models.integrations import WebhookEndpoint
 from app.repositories.integrations import ApiKeyRepository
 from app.repositories.integrations.webhooks import DeliveryRepository, EndpointRepository, SecretRepository
@@ -195,7 +195,7 @@ class WebhookTypeService:
     def __init__(self, types: EventTypes) -> None:
         self.types = types
 
-    def list(self, query: PageQuery) -> Page[EventTypeRead]:
+    def list(self, query: PageQuery) -> Rows[EventTypeRead]:
         """A page of types, in alphabetical order."""
         return self.types.list(EventTypeQuery(**query.model_dump(), webhook=True))
 

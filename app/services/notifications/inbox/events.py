@@ -25,6 +25,7 @@ class NotificationCreated(InboxEvent):
     type: ClassVar[str] = "notification.created"
     description: ClassVar[str] = "You have been told something new."
     subject: ClassVar[tuple[str, str] | None] = ("notification", "notification_id")
+    expand: ClassVar[str | None] = "notification"
 
     notification_id: UUID
 
