@@ -324,6 +324,7 @@ async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]
     A write with an Idempotency-Key is committed by the idempotency layer instead, together with its answer.
     """
     has_ended = False
+    session.info["claim"] = claim
     try:
         if claim is not None:
             await claim.take(session)
@@ -336,6 +337,25 @@ async def _end_with_handler(session: S, claim: Claim | None) -> AsyncIterator[S]
     finally:
         if not has_ended:
             await session.close()
+            if claim is not None and claim.is_held:
+                await claim.release(session)
+                await commit(session)
+
+
+async def let_go(session: ScopedSession) -> None:
+    """End the request's transaction, of which nothing is kept, before somebody outside is asked.
+
+    What was read stays as it was, and what follows happens in another transaction, at another time. The key
+    of a repeated write is kept from others meanwhile: what was asked outside cannot be taken back.
+    """
+    # A rollback would have it read again.
+    session.expunge_all()
+    await session.rollback()
+    session.info.pop("now", None)
+    claim: Claim | None = session.info.get("claim")
+    if claim is not None:
+        await claim.hold(session)
+        await commit(session)
 
 
 async def owner_session(request: Request, principal: CurrentPrincipal) -> AsyncIterator[OwnerSession]:

@@ -3,7 +3,8 @@
 The record is written in the transaction of the change. So that it can hold the answer, the request's session
 does not commit by itself: it hands its transaction to this layer, which adds the record, commits, and lets
 the answer start. A handler that gives the transaction up (`rollback`), as before it hashes a password, loses
-the claim with it; the session's next transaction begins by taking it again.
+the claim with it; the session's next transaction begins by taking it again. One that is about to do something
+outside, which nobody can take back, `hold`s the claim meanwhile.
 """
 
 import hashlib
@@ -46,6 +47,12 @@ METHODS = frozenset({"POST", "PUT", "PATCH"})
 KEY = re.compile(r"[!-~]{1,255}")
 """Visible ASCII: what every client and proxy passes on unchanged."""
 KEPT = timedelta(hours=24)
+HELD = timedelta(minutes=2)
+"""For how long a request that was cut off keeps its key from others; no request takes so long."""
+
+RUNNING = 0
+"""The status of a record whose request has not been answered yet."""
+
 SCOPE_KEY = "luneo.idempotency"
 
 ONE_TIME_MEMBERS = frozenset(
@@ -90,6 +97,7 @@ class Claim:
         self.key = key
         self.digest = hashlib.sha256(scope["query_string"])
         self.session: AsyncSession | None = None
+        self.is_held = False
         self._commit: Commit | None = None
         self._sent = b""
         self._fingerprint = b""
@@ -139,12 +147,16 @@ class Claim:
         )
 
     def _judge(self, found: Row[Any]) -> None:
+        if self.is_held and found.status == RUNNING:
+            return
         if found.fingerprint is not None:
             if not mac_matches(key_ring(), "idempotency", self._sent, found.fingerprint):
                 raise errors.Invalid(
                     "idempotency_key_reused",
                     "This `Idempotency-Key` belongs to another request; use a new one.",
                 )
+            if found.status == RUNNING:
+                raise still_running()
             raise Replay(found.status, found.headers, found.body)
         if not found.is_first:
             raise still_running()
@@ -154,36 +166,56 @@ class Claim:
         self.session = session
         self._commit = commit
 
+    async def hold(self, session: AsyncSession) -> None:
+        """Keep the key from others between transactions too; the caller commits."""
+        await self._write(session, RUNNING, [], b"", HELD)
+        self.is_held = True
+
+    async def release(self, session: AsyncSession) -> None:
+        """Give the key of a request that failed back; the caller commits."""
+        await self._clear(session)
+        self.is_held = False
+
     async def keep(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Write the record and commit the change with it."""
         if self.session is None or self._commit is None:
             return
-        table = IdempotencyRecord.__table__
-        now = clock.now()
-        await self.session.execute(
-            table.delete().where(  # type: ignore[attr-defined]  # __table__ is typed as a FromClause
-                table.c.owner_hash == self._owner_hash,
-                table.c.key_hash == self._key_hash(),
-                table.c.expires_at <= now,
-            )
-        )
-        await self.session.execute(
-            table.insert().values(  # type: ignore[attr-defined]  # as above
+        kept = [
+            [name.decode("latin-1"), value.decode("latin-1")]
+            for name, value in headers
+            if name.lower() not in (b"content-length", b"x-request-id")
+        ]
+        await self._write(self.session, status, kept, mask(body), KEPT)
+        await self._commit(self.session)
+
+    async def _write(
+        self, session: AsyncSession, status: int, headers: list[list[str]], body: bytes, kept: timedelta
+    ) -> None:
+        """Write the record in the place of one that is over, or that held the key."""
+        await self._clear(session)
+        record = IdempotencyRecord.__table__
+        await session.execute(
+            record.insert().values(  # type: ignore[attr-defined]  # __table__ is typed as a FromClause
                 owner_hash=self._owner_hash,
                 key_hash=self._key_hash(),
                 organization_id=self._organization_id,
                 fingerprint=self._fingerprint,
                 status=status,
-                headers=[
-                    [name.decode("latin-1"), value.decode("latin-1")]
-                    for name, value in headers
-                    if name.lower() not in (b"content-length", b"x-request-id")
-                ],
-                body=mask(body),
-                expires_at=now + KEPT,
+                headers=headers,
+                body=body,
+                expires_at=clock.now() + kept,
             )
         )
-        await self._commit(self.session)
+
+    async def _clear(self, session: AsyncSession) -> None:
+        record = IdempotencyRecord.__table__
+        await session.execute(
+            record.delete().where(  # type: ignore[attr-defined]  # as above
+                record.c.owner_hash == self._owner_hash,
+                record.c.key_hash == self._key_hash(),
+                (record.c.expires_at <= clock.now()) | (record.c.status == RUNNING),
+            )
+        )
 
     def _key_hash(self) -> bytes:
         return hashlib.sha256(self.key.encode()).digest()

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
+from app.core.ids import uuid7
 from app.models.integrations import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from app.models.realtime import EventLog
 from tests.factories.webhooks import happen, make_attempt, make_delivery, make_webhook
@@ -256,6 +257,47 @@ async def test_sample_when_the_request_is_repeated(
     headers = {**alice.headers, "Idempotency-Key": "once"}
     first, again = [await client.post(f"{WEBHOOKS}/{row.id}/test", headers=headers) for _ in range(2)]
     assert first.json() == again.json()
+    assert len(hook.requests) == 1
+
+
+async def test_sample_when_the_request_failed_before(
+    client: AsyncClient, db: SystemSession, alice: Persona, hook: Hook
+) -> None:
+    """A request that failed gives its key back."""
+    headers = {**alice.headers, "Idempotency-Key": "once"}
+    address = f"{WEBHOOKS}/{uuid7()}/test"
+    answers = [await client.post(address, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
+@pytest.mark.commits
+async def test_sample_when_the_request_is_repeated_at_once(
+    client: AsyncClient, db: SystemSession, alice: Persona, hook: Hook
+) -> None:
+    """One sample goes, although no transaction is open while it does."""
+    row, _ = await make_webhook(db, owner=alice, url=hook.url)
+    address = f"{WEBHOOKS}/{row.id}/test"
+    headers = {**alice.headers, "Idempotency-Key": "once"}
+    may_answer = asyncio.Event()
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await reply()(reader, writer)
+
+    hook.behaves = wait
+    first = asyncio.create_task(client.post(address, headers=headers))
+    async with asyncio.timeout(5):
+        while not hook.requests:  # noqa: ASYNC110 - the receiver tells nobody.
+            await asyncio.sleep(0.01)
+    others = [await client.post(address, headers=headers) for _ in range(3)]
+    another = await client.post(address, json={"event_type": "order.paid"}, headers=headers)
+    may_answer.set()
+    assert (await first).json()["ok"] is True
+    assert {code(answer) for answer in others} == {(409, "idempotency_in_progress")}
+    assert code(another) == (422, "idempotency_key_reused")
+    again = await client.post(address, headers=headers)
+    assert again.json() == (await first).json()
+    assert again.headers["idempotency-replayed"] == "true"
     assert len(hook.requests) == 1
 
 

@@ -10,7 +10,7 @@ from app.clients.connections import Account, Grant, ServiceDown, ServiceRefused
 from app.clients.connections.oauth import OAuthService
 from app.core.access import CurrentPrincipal
 from app.core.crypto import SealBroken
-from app.core.database import Database, DatabaseOf, Unscoped
+from app.core.database import Database, DatabaseOf, Unscoped, let_go
 from app.core.errors import BadRequest, Conflict, Forbidden, Gone, Unavailable
 from app.core.ids import uuid7
 from app.models.integrations import OAuthState
@@ -40,8 +40,7 @@ class CompletionService:
         `account_mismatch`; 410 `state_expired`; 503 `provider_unavailable`. No transaction is open while the
         service is asked.
         """
-        await self.session.rollback()
-        self.session.info.pop("now", None)
+        await let_go(self.session)
         state = await self._use(completion)
         service = oauth_service(state.service, shop=state.params.get("shop"))
         started = time.monotonic()

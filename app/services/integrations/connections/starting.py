@@ -17,7 +17,7 @@ from app.clients.connections.zapier import Zapier
 from app.clients.outbound import UrlNotAllowed
 from app.core.access import CurrentPrincipal
 from app.core.crypto import encode_base64url
-from app.core.database import Unscoped
+from app.core.database import Unscoped, let_go
 from app.core.errors import Conflict, FieldError, Invalid, NotFound, Unavailable
 from app.core.ids import uuid7
 from app.models.integrations import Integration, OAuthState
@@ -123,10 +123,7 @@ class ConnectService:
             address, account = WooCommerce.read_address(sent.store_url)
         except UrlNotAllowed as refusal:
             raise _url_not_allowed(refusal.reason, str(refusal)) from None
-        # The connection that was read is kept as it was; a rollback would have it read again.
-        self.session.expunge_all()
-        await self.session.rollback()
-        self.session.info.pop("now", None)
+        await let_go(self.session)
         credentials = WooCommerce.credentials(sent.consumer_key or "", sent.consumer_secret or "")
         started = time.monotonic()
         try:

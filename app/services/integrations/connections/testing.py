@@ -10,7 +10,7 @@ from fastapi import Depends
 from app.clients.connections import ServiceDown, ServiceRefused
 from app.clients.connections.registry import OAUTH
 from app.core.access import CurrentPrincipal
-from app.core.database import Database, DatabaseOf, Unscoped
+from app.core.database import Database, DatabaseOf, Unscoped, let_go
 from app.core.errors import Conflict, NotFound, Unavailable
 from app.models.integrations import Integration
 from app.repositories.integrations.connections import ALIVE, IntegrationRepository
@@ -51,7 +51,7 @@ class TrialService:
         row = await self._read(integration_id)
         if row.status not in ALIVE:
             raise Conflict("not_connected", "This connection does not work; connect the service again.")
-        await self._let_go()
+        await let_go(self.session)
         started = time.monotonic()
         code, status = None, None
         try:
@@ -78,7 +78,7 @@ class TrialService:
             raise Conflict("refresh_not_supported", "The service gave nothing to refresh by; connect again.")
         if _is_fresh(row, await self.session.now()):
             return IntegrationRead.model_validate(row)
-        await self._let_go()
+        await let_go(self.session)
         await usable_token(self.database, row.organization_id, row.id, stale_version=row.token_version)
         return IntegrationRead.model_validate(await self._read(integration_id))
 
@@ -138,13 +138,6 @@ class TrialService:
         if row is None:
             raise NotFound()
         return row
-
-    async def _let_go(self) -> None:
-        """End the request's transaction; what follows happens in another, at another time."""
-        # What was read is kept as it was; a rollback would have it read again.
-        self.session.expunge_all()
-        await self.session.rollback()
-        self.session.info.pop("now", None)
 
 
 def _is_fresh(row: Integration, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from app.core import clock
 from app.core.access import CurrentPrincipal
 from app.core.config import get_settings
-from app.core.database import DatabaseOf, Owner
+from app.core.database import DatabaseOf, Owner, let_go
 from app.core.errors import FieldError, Invalid, NotFound
 from app.core.ids import uuid7
 from app.core.limits import enforce
@@ -43,7 +43,7 @@ class WebhookTestService:
         sample = None if event_type == PING else sample_of(event_type)
         await enforce(self.request, "webhook_test", key=str(self.organization_id))
         # Neither the request's transaction nor another one is open while the endpoint is asked.
-        await self.session.rollback()
+        await let_go(self.session)
         message_id = uuid7()
         async with self.database.acting(self.principal) as own:
             endpoint = await EndpointRepository(own).get(endpoint_id)
