@@ -8,12 +8,12 @@ from httpx import AsyncClient
 from sqlalchemy import func, select
 
 from app.clients.connections.registry import OAUTH
-from app.clients.connections.sandbox.secrets import ACCESS, read
+from app.clients.connections.sandbox.secrets import ACCESS, REFRESH, has_ended, read
 from app.core import clock
 from app.core.database import Database, SystemSession
 from app.jobs.connections import prune_connections, revoke_due_grants
 from app.models.integrations import IntegrationLog, IntegrationRevocation
-from app.services.integrations.connections.sealed import access_token
+from app.services.integrations.connections.sealed import access_token, refresh_token
 from tests.factories.connections import make_integration, make_log
 from tests.factories.integrations import make_api_key_row
 from tests.support.accounts import events
@@ -180,6 +180,21 @@ async def test_connection_when_it_is_ended(
     assert (read(ACCESS, token) is None) == (service not in ("stripe", "figma"))
     again = await connected(client, alice, service)
     assert (again["id"], again["status"]) == (row["id"], "connected")
+
+
+@pytest.mark.parametrize("service", ["slack", "shopify"])
+async def test_grant_when_its_access_token_has_expired(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona, service: str
+) -> None:
+    """It is ended by a new access token, which the refresh token still gets."""
+    row = await connected(client, alice, service)
+    facts = read(REFRESH, refresh_token(await row_of(db, row["id"])) or "")
+    assert facts is not None
+    await client.delete(f"{BASE}/{row['id']}", headers=alice.headers)
+    with clock.travel(timedelta(hours=13)):
+        await handle_events(database)
+    assert has_ended(facts["grant"])
+    assert await count(db, IntegrationRevocation) == 0
 
 
 async def test_connection_when_it_is_ended_by_its_old_address(

@@ -226,3 +226,28 @@ def test_signature_when_a_way_back_is_signed() -> None:
     assert not is_signed("hush", [*query, ("hmac", expected), ("hmac", expected)])
     assert not is_signed("hush", query)
     assert not is_signed("other", [*query, ("hmac", expected)])
+
+
+@pytest.mark.parametrize(
+    ("refreshed", "asked"),
+    [
+        (json_reply(GOOD), ["/revoke", "/token", "/revoke"]),
+        (json_reply({"ok": False, "error": "invalid_refresh_token"}), ["/revoke", "/token"]),
+    ],
+    ids=["alive", "gone"],
+)
+async def test_slack_when_a_grant_ends_after_its_access_token(refreshed: Behaviour, asked: list[str]) -> None:
+    expired = json_reply({"ok": False, "error": "token_expired"})
+    async with receiving({"/revoke": expired, "/token": refreshed}) as receiver:
+        slack = service_at(receiver, "slack")
+        kept = slack.revocable(account_id="T1", access="old", refresh="lasting")
+        await slack.revoke(kept or "")
+    assert [head.split(" ")[1] for head, _ in receiver.requests] == asked
+
+
+async def test_slack_when_its_tokens_do_not_rotate() -> None:
+    async with receiving({"/revoke": json_reply({"ok": True, "revoked": True})}) as receiver:
+        slack = service_at(receiver, "slack")
+        await slack.revoke(slack.revocable(account_id="T1", access="lasting", refresh=None) or "")
+    ((head, _),) = receiver.requests
+    assert "authorization: bearer lasting\r\n" in head.lower()

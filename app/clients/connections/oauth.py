@@ -181,6 +181,32 @@ class OAuthService(ABC):
         return sound_scopes(re.split(r"[ ,]+", value.strip()))
 
 
+class EndedByAccessToken(OAuthService):
+    """A service that ends a grant when one of its access tokens tells it to, and these soon expire."""
+
+    def revocable(self, *, account_id: str, access: str | None, refresh: str | None) -> str | None:
+        """Both tokens, which have no spaces: with the refresh token the grant outlives its access token."""
+        del account_id
+        return f"{access} {refresh or ''}" if access is not None else None
+
+    async def revoke(self, kept: str) -> None:
+        """By the access token, or by a new one where that has expired."""
+        access, _, refresh = kept.partition(" ")
+        if await self.end_by(access) or not refresh:
+            return
+        try:
+            grant = await self.refresh(refresh)
+        except ServiceRefused as refusal:
+            if refusal.is_grant_gone:
+                return
+            raise
+        await self.end_by(grant.access_token)
+
+    @abstractmethod
+    async def end_by(self, access_token: str) -> bool:
+        """End the grant of this token; False when the token is good no more. ServiceDown, ServiceRefused."""
+
+
 def sound_scopes(words: Iterable[object]) -> tuple[str, ...]:
     """Those that are scopes by their look, at most a hundred; what else stands in an answer is left out."""
     sound = (word for word in words if isinstance(word, str) and _TOKEN.fullmatch(word) is not None)

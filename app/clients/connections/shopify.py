@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from app.clients.connections import Account, Addresses, Caller, Grant, OAuthClient
-from app.clients.connections.oauth import OAuthService, refuse_unless_good
+from app.clients.connections.oauth import EndedByAccessToken, refuse_unless_good
 
 SHOP = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com", re.ASCII)
 LONGEST_SHOP = 100
@@ -45,7 +45,7 @@ def is_signed(secret: str, query: Sequence[tuple[str, str]]) -> bool:
     return hmac.compare_digest(expected.encode(), sent[0].encode(errors="replace"))
 
 
-class Shopify(OAuthService):
+class Shopify(EndedByAccessToken):
     """A shop."""
 
     name = "shopify"
@@ -83,13 +83,10 @@ class Shopify(OAuthService):
         """Shopify's own header."""
         return {"X-Shopify-Access-Token": access_token}
 
-    def revocable(self, *, account_id: str, access: str | None, refresh: str | None) -> str | None:
-        """An access token takes back what the shop allowed."""
-        del account_id, refresh
-        return access
-
-    async def revoke(self, kept: str) -> None:
-        """401 is for a token that has ended already."""
-        reply = await self.ask("DELETE", self.addresses.revoke, headers=self.sign(kept))
-        if reply.status not in (401, 403):
-            refuse_unless_good(reply)
+    async def end_by(self, access_token: str) -> bool:
+        """Take back what the shop allowed; 401 and 403 are for a token that has expired or was taken back."""
+        reply = await self.ask("DELETE", self.addresses.revoke, headers=self.sign(access_token))
+        if reply.status in (401, 403):
+            return False
+        refuse_unless_good(reply)
+        return True

@@ -4,7 +4,7 @@ from typing import Any
 
 from app.clients.connections import Account, Addresses, Grant, ServiceDown, ServiceRefused
 from app.clients.connections.asking import Reply, bearer, text_of
-from app.clients.connections.oauth import OAuthService
+from app.clients.connections.oauth import EndedByAccessToken
 
 # Of a grant that somebody has taken back (api.slack.com/methods/auth.test, errors).
 ENDED = frozenset({"token_revoked", "account_inactive", "invalid_auth", "token_expired"})
@@ -14,7 +14,7 @@ PASSING = frozenset({"fatal_error", "internal_error", "request_timeout", "servic
 LIMITED = frozenset({"ratelimited", "rate_limited"})
 
 
-class Slack(OAuthService):
+class Slack(EndedByAccessToken):
     """A workspace of Slack."""
 
     name = "slack"
@@ -63,16 +63,13 @@ class Slack(OAuthService):
         reply = await self.ask("POST", self.addresses.test, form={}, headers=bearer(access_token))
         self._refuse_error(reply)
 
-    def revocable(self, *, account_id: str, access: str | None, refresh: str | None) -> str | None:
-        """Slack revokes access tokens; the refresh token ends with them."""
-        del account_id, refresh
-        return access
-
-    async def revoke(self, kept: str) -> None:
-        """`auth.revoke`."""
-        reply = await self.ask("POST", self.addresses.revoke, form={}, headers=bearer(kept))
-        if self.error_in(reply) not in ENDED:
-            self._refuse_error(reply)
+    async def end_by(self, access_token: str) -> bool:
+        """`auth.revoke`, which takes access tokens only; the refresh token ends with them."""
+        reply = await self.ask("POST", self.addresses.revoke, form={}, headers=bearer(access_token))
+        if self.error_in(reply) in ENDED:
+            return False
+        self._refuse_error(reply)
+        return True
 
     def _refuse_error(self, reply: Reply) -> None:
         error = self.error_in(reply)
