@@ -1,13 +1,14 @@
 """The Brevo sender: one POST per mail, with a key by which Brevo takes a repeated one only once."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from app.clients.mailer import MailRefused, OutgoingMail
-from app.clients.mailer.answers import SECONDS, person, post, refusal_of, refuse_line_breaks
-from app.clients.outbound import OutboundAnswer, OutboundClient
-
-ADDRESS = "https://api.brevo.com"
+from app.clients.mailer.answers import refusal_of
+from app.clients.mailer.posting import PostingSender, person
+from app.clients.outbound import OutboundAnswer
 
 DUPLICATE = "duplicate_parameter"
 """The code of a repeated idempotency key (Brevo keeps them for a quarter of an hour or more)."""
@@ -16,53 +17,43 @@ NO_TRACKING = {"X-Mailin-Track": "0", "X-Mailin-Track-Opens": "0", "X-Mailin-Tra
 """Brevo switches tracking by account; these are what it understands per message, and nobody else does."""
 
 
-class BrevoSender:
-    """Sends through Brevo's `POST /v3/smtp/email`."""
+class BrevoSender(PostingSender):
+    """Sends through Brevo's `POST /v3/smtp/email`. A repeated mail that was taken before is taken."""
 
     name = "brevo"
+    known_address = "https://api.brevo.com"
+    path = "/v3/smtp/email"
 
-    def __init__(
-        self, api_key: str, outbound: OutboundClient, *, address: str = ADDRESS, seconds: float = SECONDS
-    ) -> None:
-        self._api_key = api_key
-        self._seconds = seconds
-        self._outbound = outbound
-        self._url = f"{address}/v3/smtp/email"
+    def credentials(self, api_key: str) -> Mapping[str, str]:
+        """Brevo's own header."""
+        return {"api-key": api_key}
 
-    async def send(self, mail: OutgoingMail) -> str | None:
-        """Hand the mail over; answers Brevo's message id. A repeated mail that was taken before is taken."""
-        refuse_line_breaks(mail)
-        answer = await post(
-            self._outbound,
-            self._url,
-            headers={"api-key": self._api_key},
-            content=json.dumps(_body(mail)).encode(),
-            seconds=self._seconds,
-        )
+    def body(self, mail: OutgoingMail) -> Mapping[str, Any]:
+        """One mail, with a key by which it is taken once."""
+        return {
+            "sender": person(mail.from_address),
+            "to": [{"email": mail.to_address}],
+            "subject": mail.subject,
+            "htmlContent": mail.html,
+            "textContent": mail.text,
+            "tags": [mail.template],
+            "headers": {
+                **mail.headers,
+                **NO_TRACKING,
+                "Message-ID": f"<{mail.message_id}>",
+                "Auto-Submitted": "auto-generated",
+                "idempotencyKey": str(UUID(mail.message_id.partition("@")[0])),
+            },
+        }
+
+    def judge(self, answer: OutboundAnswer) -> str | None:
+        """Its message id; None of a mail that it took before."""
         said = _object(answer.body)
         if answer.is_success:
             return _text(said.get("messageId"))
         if answer.status == 400 and said.get("code") == DUPLICATE:
             return None
         raise _refusal(answer, said)
-
-
-def _body(mail: OutgoingMail) -> dict[str, object]:
-    return {
-        "sender": person(mail.from_address),
-        "to": [{"email": mail.to_address}],
-        "subject": mail.subject,
-        "htmlContent": mail.html,
-        "textContent": mail.text,
-        "tags": [mail.template],
-        "headers": {
-            **mail.headers,
-            **NO_TRACKING,
-            "Message-ID": f"<{mail.message_id}>",
-            "Auto-Submitted": "auto-generated",
-            "idempotencyKey": str(UUID(mail.message_id.partition("@")[0])),
-        },
-    }
 
 
 def _refusal(answer: OutboundAnswer, said: dict[str, object]) -> MailRefused:

@@ -1,13 +1,14 @@
 """The SendGrid sender: one POST per mail, with every kind of tracking switched off."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from app.clients.mailer import MailRefused, OutgoingMail
-from app.clients.mailer.answers import SECONDS, person, post, refusal_of, refuse_line_breaks
-from app.clients.outbound import OutboundAnswer, OutboundClient
+from app.clients.mailer.answers import refusal_of
+from app.clients.mailer.posting import PostingSender, person
+from app.clients.outbound import OutboundAnswer
 from app.core import clock
-
-ADDRESS = "https://api.sendgrid.com"
 
 NO_TRACKING = {
     "click_tracking": {"enable": False, "enable_text": False},
@@ -17,51 +18,41 @@ NO_TRACKING = {
 }
 
 
-class SendGridSender:
+class SendGridSender(PostingSender):
     """Sends through SendGrid's `POST /v3/mail/send`. It knows no idempotency key, only the Message-ID."""
 
     name = "sendgrid"
+    known_address = "https://api.sendgrid.com"
+    path = "/v3/mail/send"
 
-    def __init__(
-        self, api_key: str, outbound: OutboundClient, *, address: str = ADDRESS, seconds: float = SECONDS
-    ) -> None:
-        self._api_key = api_key
-        self._seconds = seconds
-        self._outbound = outbound
-        self._url = f"{address}/v3/mail/send"
+    def credentials(self, api_key: str) -> Mapping[str, str]:
+        """A bearer token."""
+        return {"Authorization": f"Bearer {api_key}"}
 
-    async def send(self, mail: OutgoingMail) -> str | None:
-        """Hand the mail over; answers SendGrid's message id."""
-        refuse_line_breaks(mail)
-        answer = await post(
-            self._outbound,
-            self._url,
-            headers={"Authorization": f"Bearer {self._api_key}"},
-            content=json.dumps(_body(mail)).encode(),
-            seconds=self._seconds,
-        )
+    def body(self, mail: OutgoingMail) -> Mapping[str, Any]:
+        """One mail to one person."""
+        return {
+            "personalizations": [{"to": [{"email": mail.to_address}]}],
+            "from": person(mail.from_address),
+            "subject": mail.subject,
+            "content": [
+                {"type": "text/plain", "value": mail.text},
+                {"type": "text/html", "value": mail.html},
+            ],
+            "headers": {
+                **mail.headers,
+                "Message-ID": f"<{mail.message_id}>",
+                "Auto-Submitted": "auto-generated",
+            },
+            "categories": [mail.template],
+            "tracking_settings": NO_TRACKING,
+        }
+
+    def judge(self, answer: OutboundAnswer) -> str | None:
+        """Its message id."""
         if answer.is_success:
             return answer.headers.get("x-message-id", "")[:200] or None
         raise _refusal(answer)
-
-
-def _body(mail: OutgoingMail) -> dict[str, object]:
-    return {
-        "personalizations": [{"to": [{"email": mail.to_address}]}],
-        "from": person(mail.from_address),
-        "subject": mail.subject,
-        "content": [
-            {"type": "text/plain", "value": mail.text},
-            {"type": "text/html", "value": mail.html},
-        ],
-        "headers": {
-            **mail.headers,
-            "Message-ID": f"<{mail.message_id}>",
-            "Auto-Submitted": "auto-generated",
-        },
-        "categories": [mail.template],
-        "tracking_settings": NO_TRACKING,
-    }
 
 
 def _refusal(answer: OutboundAnswer) -> MailRefused:
