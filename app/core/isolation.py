@@ -47,14 +47,17 @@ async def run_isolated(
     *,
     cpu_seconds: int = CPU_SECONDS,
     whose: str | None = None,
+    patience: float | None = None,
 ) -> dict[str, Any]:
     """Run a task of `app/core/isolated` in `folder`; answers its report.
 
     Of the tasks of one `whose` one runs at a time, so that nobody takes every slot from the others.
-    TaskFailed; 503 `processing_busy` when every slot was taken for half a minute, or the one of `whose`.
+    TaskFailed; 503 `processing_busy` when every slot was taken for `patience` seconds (half a minute unless
+    it is said), or the one of `whose`.
     """
     settings = get_settings()
-    async with _turn(whose), _slot(settings.isolated_processes):
+    patience = MAX_WAIT if patience is None else patience
+    async with _turn(whose, patience), _slot(settings.isolated_processes, patience):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", str(CHILD), task, str(settings.isolated_memory_mb), str(cpu_seconds)),
             stdin=asyncio.subprocess.PIPE,
@@ -113,24 +116,24 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def _turn(whose: str | None) -> AsyncIterator[None]:
+async def _turn(whose: str | None, patience: float = MAX_WAIT) -> AsyncIterator[None]:
     if whose is None:
         yield
         return
-    async with _taken(_turns.setdefault(whose, asyncio.Semaphore(1))):
+    async with _taken(_turns.setdefault(whose, asyncio.Semaphore(1)), patience):
         yield
 
 
 @asynccontextmanager
-async def _slot(count: int) -> AsyncIterator[None]:
-    async with _taken(_slots.setdefault(count, asyncio.Semaphore(count))):
+async def _slot(count: int, patience: float = MAX_WAIT) -> AsyncIterator[None]:
+    async with _taken(_slots.setdefault(count, asyncio.Semaphore(count)), patience):
         yield
 
 
 @asynccontextmanager
-async def _taken(slots: asyncio.Semaphore) -> AsyncIterator[None]:
+async def _taken(slots: asyncio.Semaphore, patience: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(MAX_WAIT):
+        async with asyncio.timeout(patience):
             await slots.acquire()
     except TimeoutError:
         raise Unavailable(

@@ -14,6 +14,7 @@ from app.core.database import Database, SystemSession
 from app.core.isolated.mail_markup import faults
 from app.core.isolated.mail_texts import judge, render_parts
 from app.models.notifications import EmailTemplate
+from app.services.notifications import composing
 from app.services.notifications.samples import OVERRIDABLE, SAMPLES, essential_of, sample_of
 from app.services.notifications.senders import SenderBoard
 from app.services.notifications.sending import send
@@ -165,6 +166,7 @@ async def test_trial_when_a_text_is_tried_out(
     body = {"subject": "Mine: {{ number }}", "variables": {"number": "7"}}
     answer = await client.post(f"{SHIPPED}/test", json=body, headers=alice.headers)
     assert (answer.status_code, answer.json()) == (202, {"status": "queued"})
+    assert (await client.get(answer.headers["location"], headers=alice.headers)).status_code == 200
     await handle_events(database)
     mails = (await client.get("/sandbox/mail.json")).json()["items"]
     assert [(mail["to"], mail["subject"]) for mail in mails] == [(alice.email, "[Essai] Mine: 7")]
@@ -189,12 +191,12 @@ async def test_texts_when_too_many_are_tried(
     assert (tried.status_code, written.status_code) == (200, 429)
 
 
-async def test_texts_when_one_person_tries_many_at_once(
+async def test_texts_when_one_organization_tries_many_at_once(
     client: AsyncClient, alice: Persona, charlie: Persona, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their second one waits for the first, and nobody else does."""
+    """Its second one waits for the first, whoever tries it, and nobody else's does."""
     monkeypatch.setattr(isolation, "MAX_WAIT", 0.05)
-    async with isolation._turn(str(alice.user_id)):
+    async with isolation._turn(str(alice.organization_id)):
         found = [
             (await client.post(f"{SHIPPED}/preview", json={}, headers=one.headers)).status_code
             for one in (alice, charlie)
@@ -225,6 +227,35 @@ async def test_platform_texts_when_an_owner_writes_them(client: AsyncClient, ali
 
 
 SENT = {name: SAMPLES[name] for name in VARIABLES["order_shipped"]}
+
+
+async def test_mails_when_the_texts_of_one_organization_are_slow(
+    client: AsyncClient,
+    db: SystemSession,
+    database: Database,
+    alice: Persona,
+    charlie: Persona,
+    brevo: PlayedBrevo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one of its mails is rendered the next one waits, and those of others are sent."""
+    monkeypatch.setattr(composing, "PATIENCE", 0.05)
+    for who in (alice, charlie):
+        await write(client, who.headers)
+    found = []
+    async with isolation._turn(str(alice.organization_id)):
+        for who in (alice, charlie):
+            email_id = await make_email(
+                db,
+                template="order_shipped",
+                locale="fr",
+                category="order_customer",
+                organization_id=who.organization_id,
+                variables=SENT,
+            )
+            await send(database, [brevo.sender], email_id, board=SenderBoard())
+            found.append((await email_of(db, email_id)).status)
+    assert found == ["queued", "sent"]
 
 
 async def test_mail_when_its_organization_wrote_the_text(
@@ -288,7 +319,7 @@ async def test_mail_when_every_process_for_texts_is_taken(
         variables=SENT,
     )
     monkeypatch.setattr(get_settings(), "isolated_processes", 1)
-    monkeypatch.setattr(isolation, "MAX_WAIT", 0.05)
+    monkeypatch.setattr(composing, "PATIENCE", 0.05)
     async with isolation._slot(1):
         await send(database, [brevo.sender], email_id, board=SenderBoard())
     email = await email_of(db, email_id)

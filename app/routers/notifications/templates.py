@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 
 from app.core.access import Principal, allow
 from app.core.errors import problems
@@ -91,11 +91,13 @@ async def preview_email_template(
     responses=problems(JUDGED),
 )
 async def try_email_template(
-    _: Manager, templates: OwnTemplates, key: Key, locale: Locale, body: TemplatePreview
+    _: Manager, templates: OwnTemplates, key: Key, locale: Locale, body: TemplatePreview, response: Response
 ) -> TrialMail:
     """Send a mail to oneself.
 
-    It goes to the caller's own address and to nobody else; its subject says that it is a trial.
+    It goes to the caller's own address and to nobody else; its subject says that it is a trial. The history
+    shows how it ended.
     """
     await templates.test(key, locale, body)
+    response.headers["Location"] = "/api/notifications/history?channel=email"
     return TrialMail()

@@ -21,6 +21,11 @@ from app.services.notifications.unsubscribing import unsubscribe_url
 
 logger = structlog.get_logger(__name__)
 
+PATIENCE = 10.0
+"""Seconds that a mail waits for a process which renders written texts: its lease runs, and others need its
+place in the worker.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Wording:
@@ -75,7 +80,15 @@ async def _rendered(email: Email, texts: Texts | None) -> tuple[int, RenderedMai
     manage = manage_url() if _may_unsubscribe(email) else ""
     if texts is not None:
         try:
-            mail = await render_written(email.template_key, email.locale, texts, variables, manage=manage)
+            mail = await render_written(
+                email.template_key,
+                email.locale,
+                texts,
+                variables,
+                manage=manage,
+                whose=texts.organization_id,
+                patience=PATIENCE,
+            )
         except TemplateError as error:
             # They were judged by a sample; a mail that somebody waits for is sent with our own words then.
             logger.warning(

@@ -31,12 +31,16 @@ MANAGE_PATH = "/settings/notifications"
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The parts of a mail before anything is filled in. `version` is 0 for the files."""
+    """The parts of a mail before anything is filled in. `version` is 0 for the files.
+
+    `organization_id` is whose texts they are; None where they are the platform's.
+    """
 
     subject: str
     html: str
     text: str
     version: int = 0
+    organization_id: UUID | None = None
 
 
 class TextRefused(TemplateError):
@@ -60,7 +64,13 @@ def from_files(template: str, locale: str) -> Texts:
 
 def from_row(row: EmailTemplate) -> Texts:
     """The texts that somebody wrote."""
-    return Texts(subject=row.subject, html=row.html, text=row.text, version=row.version)
+    return Texts(
+        subject=row.subject,
+        html=row.html,
+        text=row.text,
+        version=row.version,
+        organization_id=row.organization_id,
+    )
 
 
 async def written(
@@ -84,10 +94,12 @@ async def render_written(
     *,
     manage: str = "",
     whose: UUID | None = None,
+    patience: float | None = None,
 ) -> RenderedMail:
     """The mail by texts that somebody wrote, in a process of its own; TextRefused. Never in a transaction.
 
-    `whose`: who tries the texts out; of one person one is rendered at a time.
+    Of one `whose`, an organisation or a member of the staff, one is rendered at a time, so that slow texts
+    hold up nobody else's. 503 when there is no place for it within `patience` seconds.
     """
     try:
         report = await run_isolated(
@@ -102,6 +114,7 @@ async def render_written(
             },
             cpu_seconds=CPU_SECONDS,
             whose=str(whose) if whose is not None else None,
+            patience=patience,
         )
     except TaskFailed:
         raise TextRefused("html", None, "too_slow", "rendering takes too long, or too much memory") from None

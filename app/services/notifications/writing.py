@@ -130,8 +130,9 @@ class TemplateService:
 
     async def _judged(self, key: str, locale: str, texts: Texts, variables: dict[str, str]) -> RenderedMail:
         """The mail by these texts; 422 `template_invalid` with the part and the line that are wrong."""
+        whose = self.organization_id or self.principal.user_id
         try:
-            return await render_written(key, locale, texts, variables, whose=self.principal.user_id)
+            return await render_written(key, locale, texts, variables, whose=whose)
         except TextRefused as refusal:
             where = f"Line {refusal.line}: " if refusal.line is not None else ""
             raise Invalid(
