@@ -1,5 +1,6 @@
 """What the platform's staff sees of mails and blocked addresses, and does about them, over HTTP."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -46,12 +47,30 @@ async def test_emails_when_the_staff_looks(
         assert (item["id"], item["last_error_code"]) == (str(failed), "refused")
 
 
+async def test_emails_when_a_key_has_left_the_ring(
+    client: AsyncClient,
+    db: SystemSession,
+    alice: Persona,
+    staff: dict[str, str],
+    other_keys: Callable[[bool], None],
+) -> None:
+    """The list is still there, but for the addresses."""
+    del staff
+    await make_email(db)
+    other_keys(False)
+    session = await make_session(db, alice.user_id, organization_id=alice.organization_id, aal=2)
+    await db.commit()
+    answer = await client.get(EMAILS, headers={"Authorization": f"Bearer {access_token_of(session)}"})
+    assert [item["to_masked"] for item in answer.json()["items"]] == ["•••"]
+
+
 async def test_retry_when_a_mail_was_given_up(
     client: AsyncClient, db: SystemSession, database: Database, staff: dict[str, str]
 ) -> None:
     email_id = await make_failed_email(db)
     answer = await client.post(f"{EMAILS}/{email_id}/retry", headers=staff)
     assert (answer.status_code, answer.json()) == (202, {"id": str(email_id), "status": "queued"})
+    assert answer.headers["location"] == EMAILS
     await handle_events(database)
     email = await email_of(db, email_id)
     assert (email.status, email.provider) == ("sent", "local")

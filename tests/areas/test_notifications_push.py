@@ -21,6 +21,7 @@ from app.models.realtime import EventLog
 from app.services.auth.resealing import SEALED
 from app.services.notifications.push import subscribing
 from app.services.notifications.push.sending import send_push
+from tests.factories.accounts import access_token_of, make_session
 from tests.factories.notifications import make_browser, make_notice_delivery
 from tests.support.events import handle_events
 from tests.support.personas import Persona
@@ -185,6 +186,20 @@ async def test_endpoint_when_it_is_odd(client: AsyncClient, alice: Persona) -> N
         assert answer.status_code == 404
     for query in ("", "?endpoint=", "?endpoint=a&endpoint=b", "?other=1"):
         assert (await client.delete(f"{URL}{query}", headers=alice.headers)).status_code == 422
+
+
+async def test_browser_when_its_key_has_left_the_ring(
+    client: AsyncClient, db: SystemSession, alice: Persona, other_keys: Callable[[bool], None]
+) -> None:
+    """It is still listed, so that it can be removed; which push service it was at nobody knows."""
+    row = await make_browser(db, owner=alice)
+    other_keys(False)
+    session = await make_session(db, alice.user_id, organization_id=alice.organization_id)
+    await db.commit()
+    headers = {"Authorization": f"Bearer {access_token_of(session)}"}
+    answer = await client.get(URL, headers=headers)
+    assert [(item["id"], item["host"]) for item in answer.json()["items"]] == [(str(row.id), "")]
+    assert (await client.delete(f"{URL}/{row.id}", headers=headers)).status_code == 204
 
 
 async def test_browser_when_its_session_is_revoked(db: SystemSession, alice: Persona) -> None:

@@ -86,11 +86,15 @@ async def list_emails(
     status_code=202,
     responses=problems({403: STAFF_ONLY, 409: ["not_retryable"]}),
 )
-async def retry_email(_: Staff, operations: MailOperations, email_id: PathId) -> RetryAccepted:
+async def retry_email(
+    _: Staff, operations: MailOperations, email_id: PathId, response: Response
+) -> RetryAccepted:
     """Try a mail again that was given up.
 
-    What a mail says is forgotten an hour after it failed; from then on it cannot be tried again.
+    What a mail says is forgotten an hour after it failed; from then on it cannot be tried again. The list
+    shows how it ended.
     """
+    response.headers["Location"] = "/api/notifications/operator/emails"
     return await operations.retry(email_id)
 
 

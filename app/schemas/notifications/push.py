@@ -45,7 +45,7 @@ class PushSubscriptionRead(Output):
     """A browser that takes push messages, without what it takes to write to it."""
 
     id: UUID
-    host: str = Field(description="The push service.")
+    host: str = Field(description="The push service; empty when its address cannot be read any more.")
     user_agent: str | None
     is_current: bool = Field(description="It was subscribed in the session that asks.")
     last_ok_at: Timestamp | None = Field(description="When it last took a message.")

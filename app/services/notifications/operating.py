@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Depends
 
 from app.core import clock
-from app.core.crypto import encode_base64url
+from app.core.crypto import SealBroken, encode_base64url
 from app.core.database import Unscoped
 from app.core.errors import Conflict, NotFound
 from app.core.events import emit
@@ -26,6 +26,7 @@ from app.services.notifications.mailing import address_hash, address_hashes, add
 from app.services.team.invitations.views import masked
 
 NEWEST_FIRST = "-created_at"
+UNREADABLE = "•••"
 
 EMAILS = Pager(
     "emails",
@@ -95,9 +96,16 @@ def _shown(email: Email) -> EmailRead:
     return EmailRead.model_validate(
         {
             **{name: getattr(email, name) for name in EmailRead.model_fields if name != "to_masked"},
-            "to_masked": masked(address_of(email)),
+            "to_masked": _masked_address(email),
         }
     )
+
+
+def _masked_address(email: Email) -> str:
+    try:
+        return masked(address_of(email))
+    except SealBroken:  # Its key has left the ring; the rest of the list can still be read.
+        return UNREADABLE
 
 
 def _blocked(row: EmailSuppression) -> SuppressionRead:

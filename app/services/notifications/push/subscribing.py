@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from app.clients.push import Browser, EndpointNotAllowed, check_endpoint, read_auth, read_public_key, sender
 from app.core import clock
 from app.core.access import CurrentPrincipal
-from app.core.crypto import key_ring, seal, unseal
+from app.core.crypto import SealBroken, key_ring, seal, unseal
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound, Unavailable
 from app.core.ids import uuid7
@@ -102,7 +102,7 @@ class PushService:
     def _read(self, row: PushSubscription) -> PushSubscriptionRead:
         return PushSubscriptionRead(
             id=row.id,
-            host=urlsplit(browser_of(row).endpoint).hostname or "",
+            host=_host_of(row),
             user_agent=row.user_agent,
             is_current=row.session_id is not None and row.session_id == self.session_id,
             last_ok_at=row.last_ok_at,
@@ -137,6 +137,14 @@ def browser_of(row: PushSubscription) -> Browser:
         public_key=point,
         auth=_opened(row.auth_sealed, "auth_sealed", row.id),
     )
+
+
+def _host_of(row: PushSubscription) -> str:
+    """The push service; nothing where its address cannot be read any more."""
+    try:
+        return urlsplit(browser_of(row).endpoint).hostname or ""
+    except SealBroken:
+        return ""
 
 
 def endpoint_hash(endpoint: str) -> bytes:
