@@ -101,6 +101,7 @@ async def test_slack_when_it_is_asked_without_pkce(client: AsyncClient, alice: P
     "path",
     [
         "//evil.example",
+        "/a//evil.example",
         "https://evil.example",
         "/\\evil.example",
         "evil",

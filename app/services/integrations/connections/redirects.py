@@ -7,9 +7,9 @@ from app.core.errors import FieldError, Invalid
 
 HOME = "/integrations"
 
-# One slash at the beginning; no backslash, which browsers read as a slash, no space or control character, and
-# no fragment, since the answer is put there.
-_PATH = re.compile(r"/(?:[!\"$-.0-\[\]-~][!\"$-\[\]-~]*)?", re.ASCII)
+# One slash at the beginning, and never two together; no backslash, which browsers read as a slash, no space
+# or control character, and no fragment, since the answer is put there.
+_PATH = re.compile(r"(?:/(?!/)[!\"$-.0-\[\]-~]*)+", re.ASCII)
 
 
 def path_in_app(text: str | None) -> str:
