@@ -118,6 +118,15 @@ class PeopleRepository(Repository[User]):
         """The profile of a person."""
         return await self.session.get(Profile, user_id)
 
+    async def with_profiles(self, user_ids: Sequence[UUID]) -> list[tuple[User, Profile | None]]:
+        """Those of these people who are not erased, each with the profile that they have."""
+        statement = (
+            select(User, Profile)
+            .outerjoin(Profile, Profile.user_id == User.id)
+            .where(User.id.in_(user_ids), User.status != "erased")
+        )
+        return [(row[0], row[1]) for row in await self.session.execute(statement)]
+
     async def add_owned_organization(self, organization: Organization, owner: TeamMember) -> None:
         """Insert an organisation together with its owner."""
         self.session.add(organization)

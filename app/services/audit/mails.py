@@ -10,7 +10,7 @@ from app.core.database import SystemSession
 from app.models.audit import SYSTEM_CHAIN
 from app.repositories.audit import PeopleOfEventsRepository
 from app.services.audit.events import AuditExported, AuditVerified
-from app.services.auth.recipients import mail_to, moment, recipient_of
+from app.services.auth.recipients import mail_to, moment, recipient_of, recipients_of
 from app.services.notifications.requests import MailRequest, mails_for
 
 PLATFORM = {"fr": "la plateforme", "en": "the platform"}
@@ -35,17 +35,15 @@ async def _chain_broken(session: SystemSession, data: Mapping[str, Any]) -> list
     if owner_id is not None:
         told.add(owner_id)
     mails = []
-    for user_id in sorted(told):
-        recipient = await recipient_of(session, user_id)
-        if recipient is not None:
-            chain = PLATFORM[recipient.locale] if organization_id == SYSTEM_CHAIN else name
-            facts = {
-                "organization": chain or str(organization_id),
-                "entry": str(data["first_bad_seq"]),
-                "time": moment(clock.now()),
-                "audit_url": _page(),
-            }
-            mails.append(mail_to(recipient, "audit_chain_broken", "security", facts))
+    for recipient in await recipients_of(session, sorted(told)):
+        chain = PLATFORM[recipient.locale] if organization_id == SYSTEM_CHAIN else name
+        facts = {
+            "organization": chain or str(organization_id),
+            "entry": str(data["first_bad_seq"]),
+            "time": moment(clock.now()),
+            "audit_url": _page(),
+        }
+        mails.append(mail_to(recipient, "audit_chain_broken", "security", facts))
     return mails
 
 

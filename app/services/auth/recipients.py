@@ -1,6 +1,6 @@
 """Owns to whom mails about an account go, and the facts about a device that they tell."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -52,13 +52,18 @@ def moment(value: datetime) -> str:
 
 async def recipient_of(session: SystemSession, user_id: UUID) -> Recipient | None:
     """The person as mails address them; None for an erased one."""
-    people = PeopleRepository(session)
-    user = await people.get(user_id)
-    if user is None or user.status == "erased":
-        return None
-    profile = await people.profile(user_id)
-    name = (profile.full_name if profile else None) or ""
-    return Recipient(user, name, profile.locale if profile else "fr")
+    found = await recipients_of(session, [user_id])
+    return found[0] if found else None
+
+
+async def recipients_of(session: SystemSession, people: Iterable[UUID]) -> list[Recipient]:
+    """These people in this order, but for erased ones; one statement, however many they are."""
+    wanted = list(people)
+    found = {
+        user.id: Recipient(user, (profile and profile.full_name) or "", profile.locale if profile else "fr")
+        for user, profile in await PeopleRepository(session).with_profiles(wanted)
+    }
+    return [found[user_id] for user_id in wanted if user_id in found]
 
 
 def device_facts(recipient: Recipient, private: Mapping[str, Any]) -> dict[str, str]:

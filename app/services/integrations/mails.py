@@ -7,7 +7,7 @@ from uuid import UUID
 from app.core.config import get_settings
 from app.core.database import SystemSession
 from app.repositories.integrations import ApiKeyRepository
-from app.services.auth.recipients import mail_to, moment, recipient_of
+from app.services.auth.recipients import mail_to, moment, recipients_of
 from app.services.integrations.events import ApiKeyExpiring
 from app.services.notifications.requests import MailRequest, mails_for
 
@@ -36,6 +36,5 @@ async def expiring_mails(
     }
     keepers = await repository.keepers(key.organization_id)
     creator = await repository.rights_of(key.organization_id, [key.created_by])
-    wanted = dict.fromkeys([*creator, *keepers])
-    recipients = [await recipient_of(session, user_id) for user_id in wanted]
-    return [mail_to(one, "api_key_expiring", "integrations", facts) for one in recipients if one is not None]
+    recipients = await recipients_of(session, dict.fromkeys([*creator, *keepers]))
+    return [mail_to(one, "api_key_expiring", "integrations", facts) for one in recipients]

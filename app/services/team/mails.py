@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.core.database import SystemSession
 from app.repositories.team import OrganizationRepository, TeamRepository
-from app.services.auth.recipients import Recipient, mail_to, moment, recipient_of
+from app.services.auth.recipients import Recipient, mail_to, moment, recipient_of, recipients_of
 from app.services.notifications.requests import MailRequest, mails_for
 from app.services.team.events.members import (
     MemberRemoved,
@@ -108,6 +108,6 @@ async def security_mails(
 
 
 async def _administrators(session: SystemSession, organization_id: UUID) -> list[Recipient]:
-    people = await TeamRepository(session).people_in(organization_id, ADMINISTRATORS)
-    found = [await recipient_of(session, user_id) for user_id in people]
-    return [recipient for recipient in found if recipient is not None]
+    return await recipients_of(
+        session, await TeamRepository(session).people_in(organization_id, ADMINISTRATORS)
+    )

@@ -12,7 +12,7 @@ from app.repositories.billing.invoice_mirrors import InvoiceMirrorRepository
 from app.repositories.billing.plans import PlanRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.schemas.notifications.words import Category
-from app.services.auth.recipients import mail_to, moment, recipient_of
+from app.services.auth.recipients import mail_to, moment, recipients_of
 from app.services.billing.subscriptions.events import (
     InvoicePaymentActionRequired,
     InvoicePaymentFailed,
@@ -139,5 +139,4 @@ async def _to_payers(
 ) -> list[MailRequest]:
     category: Category = "billing_failure" if template in FAILURES else "billing"
     people = await CustomerRepository(session).payers(organization_id)
-    recipients = [await recipient_of(session, user_id) for user_id in people]
-    return [mail_to(one, template, category, facts) for one in recipients if one is not None]
+    return [mail_to(one, template, category, facts) for one in await recipients_of(session, people)]

@@ -10,7 +10,7 @@ from app.core.config import get_settings
 from app.core.database import SystemSession
 from app.repositories.team import TeamRepository
 from app.repositories.team.transfers import TransferRepository
-from app.services.auth.recipients import USEFUL_FOR, mail_to, moment, recipient_of
+from app.services.auth.recipients import USEFUL_FOR, mail_to, moment, recipients_of
 from app.services.notifications.requests import MailRequest, mails_for
 from app.services.team.events.transfers import (
     OwnershipCancelled,
@@ -46,10 +46,7 @@ async def ownership_mails(
         admins = await TeamRepository(session).people_in(organization_id, ["owner", "admin"])
         people = list(dict.fromkeys([*people, *admins]))
     requests = []
-    for user_id in people:
-        recipient = await recipient_of(session, user_id)
-        if recipient is None:
-            continue
+    for recipient in await recipients_of(session, people):
         facts = {
             "organization": line(organization),
             "giver": line(names.get(giver, "")),
