@@ -95,7 +95,9 @@ class Program:
         return float(times.user + times.system)
 
     def stop(self) -> None:
-        """End it, as an operator would."""
+        """End it, as an operator would, unless it has ended by itself."""
+        if self.process.poll() is not None:
+            return
         self.process.terminate()
         try:
             self.process.wait(timeout=15)
@@ -114,14 +116,14 @@ def main() -> int:
     # Asked before anything of ours runs: it says how busy others keep the machine.
     machine = _machine()
     with ExitStack() as stack:
-        home = options.data or Path(stack.enter_context(_scratch()))
+        home = options.data or Path(stack.enter_context(scratch()))
         home.mkdir(parents=True, exist_ok=True)
         # PostgreSQL runs as another account where this is run by root, and has to reach its directory.
         home.chmod(0o755)
-        _configure(home)
-        url = stack.enter_context(_database(home, mode))
+        configure(home)
+        url = stack.enter_context(database(home, mode))
         say(f"{mode.owners} owners, {mode.orders} orders, {mode.rounds} rounds of {mode.seconds} s")
-        programs = [stack.enter_context(_running(name, url, home)) for name in PROGRAMS]
+        programs = [stack.enter_context(running(name, url, home)) for name in PROGRAMS]
         workloads = [w for w in WORKLOADS if w.name in options.only]
         files = {w.name: home / f"{w.name}.requests" for w in workloads}
         write_requests(url, files)
@@ -187,7 +189,7 @@ def _load(program: Program, file: Path, seconds: float, connections: int) -> Mea
     )
 
 
-def _configure(home: Path) -> None:
+def configure(home: Path) -> None:
     """Settle the settings that this process and the service share."""
     from app.core.config import use_settings  # noqa: PLC0415 - the settings name the directory of this run
 
@@ -195,7 +197,7 @@ def _configure(home: Path) -> None:
 
 
 @contextmanager
-def _database(home: Path, mode: Mode) -> Iterator[str]:
+def database(home: Path, mode: Mode) -> Iterator[str]:
     """The address of a filled database in a real PostgreSQL behind a Unix socket."""
     from app.core.embedded import EmbeddedPostgres  # noqa: PLC0415 - as above
     from app.core.migrations import code_heads, upgrade  # noqa: PLC0415 - as above
@@ -221,7 +223,7 @@ def _database(home: Path, mode: Mode) -> Iterator[str]:
 
 
 @contextmanager
-def _running(name: str, url: str, home: Path) -> Iterator[Program]:
+def running(name: str, url: str, home: Path) -> Iterator[Program]:
     program = Program(name, *_started_by(name, url, home), home / f"{name}.log")
     try:
         yield program
@@ -252,7 +254,7 @@ def _started_by(name: str, url: str, home: Path) -> tuple[list[str], dict[str, s
 
 
 @contextmanager
-def _scratch() -> Iterator[str]:
+def scratch() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="luneo-bench-") as folder:
         yield folder
 

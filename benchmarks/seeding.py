@@ -87,7 +87,7 @@ ORDERS = """
                         prices_include_tax, subtotal, tax_amount, total_amount, amount_paid, pricing,
                         customer_email, customer_email_canonical, customer_name, customer_phone,
                         shipping_address, payment_method, placed_at, paid_at, search, created_at, updated_at)
-      SELECT o.organization_id, uuidv7(at - now()), o.user_id, 'ORD-2026-' || lpad(n::text, 6, '0'),
+      SELECT o.organization_id, uuidv7(at - now()), o.user_id, 'ORD-2026-' || lpad(n::text, greatest(6, char_length(n::text)), '0'),
              CASE WHEN is_paid THEN 'confirmed' ELSE 'pending' END,
              CASE WHEN is_paid THEN 'paid' ELSE 'unpaid' END, 'EUR', true, $3::bigint, $4, $3,
              CASE WHEN is_paid THEN $3::bigint ELSE 0 END, $5, email, email, 'Anna Martin', '+33 6 12 34 56 78', $6,

@@ -78,8 +78,7 @@ class Ground:
     def stop(self) -> None:
         """End the processes that still run."""
         for program in self.programs:
-            if program.process.poll() is None:
-                program.stop()
+            program.stop()
 
 
 @contextmanager
