@@ -166,7 +166,7 @@ def _uses_class(statement: Select[Any]) -> bool:
 
 
 @event.listens_for(_OwnerSyncSession, "before_flush")
-def _guard_flush(session: Session, context: UOWTransaction, instances: Any) -> None:  # noqa: ARG001
+def _guard_flush(session: Session, context: UOWTransaction, instances: Any) -> None:  # noqa: ARG001 - a listener's signature
     principal: Principal | None = session.info.get("principal")
     for row in session.new:
         if isinstance(row, Owned) and row.organization_id is None and principal:

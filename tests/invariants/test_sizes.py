@@ -1,12 +1,14 @@
-"""Invariant: files and functions of the service stay short enough to be read in one go."""
+"""Invariant: files and functions of the service stay short enough to be read in one go, and have a name."""
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.invariants.source import Source, sources
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
+NAMELESS = {"common", "helpers", "misc", "shared", "util", "utils"}
 
 
 def functions(source: Source) -> Iterator[tuple[str, int, int]]:
@@ -36,6 +38,12 @@ def test_functions_when_they_are_counted() -> None:
         if lines > LONGEST_FUNCTION
     ]
     assert not long, "\n".join(long)
+
+
+def test_files_when_their_names_are_read() -> None:
+    """A name that fits everything says nothing of what a file owns."""
+    stems = {path.parts[-1].removesuffix(".py") for path in (Path(source.path) for source in sources())}
+    assert not stems & NAMELESS, f"{sorted(stems & NAMELESS)}: call a file after the noun that it owns"
 
 
 def test_counting_when_a_function_is_too_long() -> None:

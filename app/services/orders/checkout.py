@@ -286,7 +286,7 @@ def session_params(
 
 def _lines(order: Order, items: list[OrderItem]) -> list[dict[str, Any]]:
     """One line per item and one for shipping, whose sum is the total; too many become a single one."""
-    amounts = [(f"{item.quantity} × {item.name}", item.total_amount) for item in items]  # noqa: RUF001
+    amounts = [(f"{item.quantity} × {item.name}", item.total_amount) for item in items]  # noqa: RUF001 - times
     shipping = order.pricing.get("shipping")
     if shipping is not None:
         amounts.append(("Shipping", shipping["total_amount"]))

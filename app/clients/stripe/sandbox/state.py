@@ -65,7 +65,7 @@ class State:
     @property
     def objects(self) -> dict[str, Object]:
         """Every object by its id, oldest first."""
-        return self.document["objects"]  # type: ignore[no-any-return]
+        return self.document["objects"]  # type: ignore[no-any-return]  # JSON of our own
 
     def create(self, kind: str, prefix: str, **fields: Any) -> Object:
         """A new object of a kind, such as `payment_intent`, with the names that all objects have."""

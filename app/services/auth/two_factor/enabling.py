@@ -41,7 +41,7 @@ from app.services.auth.second_factor.totp import (
     seal_secret,
 )
 from app.services.auth.two_factor import events
-from app.services.auth.two_factor.common import PENDING_FOR, tries_limit
+from app.services.auth.two_factor.rules import PENDING_FOR, tries_limit
 
 DEFAULT_NAME = "Authenticator"
 

@@ -28,7 +28,7 @@ from app.services.auth.refusals import session_revoked
 from app.services.auth.second_factor import accept_factor, check_factor, judge_factor
 from app.services.auth.second_factor.backup_codes import hashed, new_codes
 from app.services.auth.two_factor import events
-from app.services.auth.two_factor.common import PENDING_FOR, not_enabled, tries_limit
+from app.services.auth.two_factor.rules import PENDING_FOR, not_enabled, tries_limit
 
 
 class KeepingService:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.core.database import Database, SystemSession
 from app.repositories.auth import ChallengeRepository, FactorRepository, ThrottleRepository
 from app.services.auth.throttle import FORGOTTEN_AFTER, LOCKED_FOR_GOOD
-from app.services.auth.two_factor.common import PENDING_FOR
+from app.services.auth.two_factor.rules import PENDING_FOR
 
 CHALLENGES_KEPT = timedelta(hours=24)
 BATCH = 5_000

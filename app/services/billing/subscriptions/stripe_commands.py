@@ -184,7 +184,7 @@ class Downgrade(SubscriptionCall):
 class ReleaseSchedule(SubscriptionCall):
     """Take the change back that was to come."""
 
-    async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:  # noqa: ARG002
+    async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:  # noqa: ARG002 - all commands have this signature
         await release_schedule(client, params["schedule"])
 
     def is_done(self, found: dict[str, Any], params: dict[str, Any]) -> bool:
