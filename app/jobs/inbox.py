@@ -5,7 +5,7 @@ from uuid import UUID
 import app.services.notifications.inbox.texts  # noqa: F401 - it registers who makes the notices
 from app.core.database import Database, SystemSession
 from app.jobs.handlers import EventRow, handler, row_of
-from app.jobs.queue import defer, job
+from app.jobs.queue import defer, defer_all, job
 from app.services.notifications.inbox.notices import Fact
 from app.services.notifications.inbox.pruning import prune
 from app.services.notifications.inbox.telling import Told, tell
@@ -54,9 +54,7 @@ def _fact(event: EventRow) -> Fact:
 
 
 async def _defer(session: SystemSession, event_id: UUID, told: Told) -> None:
-    for email_id in told.mails:
-        await defer(session, "mail.send", email_id=email_id)
-    for push in told.pushes:
-        await defer(session, "push.send", **push)
+    await defer_all(session, "mail.send", [{"email_id": email_id} for email_id in told.mails])
+    await defer_all(session, "push.send", told.pushes)
     for number, after in told.next:
         await defer(session, "notifications.fan_out", event_id=event_id, number=number, after=after)

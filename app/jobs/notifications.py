@@ -6,11 +6,11 @@ from uuid import UUID
 from app.core import clock
 from app.core.database import Database, SystemSession
 from app.jobs.handlers import EventRow, handler
-from app.jobs.queue import defer, job
+from app.jobs.queue import defer, defer_all, job
 from app.repositories.notifications import EmailRepository
 from app.services.notifications.bounces import forgive_bounces
 from app.services.notifications.inbox.history import delivery_finished
-from app.services.notifications.mailing import enqueue
+from app.services.notifications.mailing import enqueue_all
 from app.services.notifications.requests import COMPOSERS
 from app.services.notifications.senders import senders_of
 from app.services.notifications.sending import send
@@ -28,10 +28,9 @@ async def queue_mails(session: SystemSession, event: EventRow) -> None:
     """Queue what this event mails, once per recipient, and a job for each."""
     compose = COMPOSERS[event.type]
     whose = {"organization_id": event.organization_id and str(event.organization_id)}
-    for request in await compose(session, event.type, {**whose, **event.data}, event.private):
-        email_id = await enqueue(session, event.event_id, request)
-        if email_id is not None:
-            await defer(session, "mail.send", email_id=email_id)
+    requests = await compose(session, event.type, {**whose, **event.data}, event.private)
+    queued = await enqueue_all(session, event.event_id, requests)
+    await defer_all(session, "mail.send", [{"email_id": email_id} for email_id in queued])
 
 
 @job("mail.send", queue="mail")
@@ -64,8 +63,8 @@ async def sweep_mails(database: Database) -> None:
         # A mail that was queued a moment ago has a job of its own; the sweep only looks after the late ones.
         late = now - LATE
         due = emails.due(late, STEP) if senders_of(database) else emails.too_late(now, STEP)
-        for email_id in await due:
-            await defer(session, "mail.send", queueing_lock=f"mail:{email_id}", email_id=email_id)
+        jobs = [{"email_id": email_id} for email_id in await due]
+        await defer_all(session, "mail.send", jobs, queueing_lock="mail:{email_id}")
 
 
 @job("mail.wipe", queue="maintenance", cron="*/5 * * * *")

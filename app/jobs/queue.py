@@ -1,6 +1,6 @@
 """The registry of jobs, and `defer()`, the one way to ask for one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar, get_args
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic_core import to_jsonable_python
 
 from app.core.database import SystemSession
-from app.repositories.jobs import JobRepository
+from app.repositories.jobs import JobRepository, NewJob
 
 QuickQueue = Literal["events", "mail", "push", "stripe", "default"]
 WaitingQueue = Literal["webhooks"]
@@ -92,3 +92,24 @@ async def defer(
         queueing_lock=queueing_lock,
         at=at,
     )
+
+
+async def defer_all(
+    session: SystemSession,
+    name: str,
+    arguments: Sequence[Mapping[str, Any]],
+    *,
+    queueing_lock: str | None = None,
+) -> None:
+    """`defer` a job for each of these arguments, with one statement.
+
+    `queueing_lock` may name arguments in braces, so that each job has its own.
+    """
+    kind = JOBS[name]
+    if queueing_lock and kind.retry_after:
+        raise ValueError(f"{name} is retried, so it cannot have a queueing lock")
+    jobs = [
+        NewJob(to_jsonable_python(one), queueing_lock=queueing_lock and queueing_lock.format(**one))
+        for one in arguments
+    ]
+    await JobRepository(session).add_all(jobs, name=kind.name, queue=kind.queue)

@@ -9,20 +9,21 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 from app.core.database import ScopedSession
 
-# A plain insert, as the library's own function does it, but one that passes over a taken queueing lock
-# instead of breaking off the transaction.
+# A plain insert, as the library's own function does it, but of any number of jobs, and one that passes over a
+# taken queueing lock instead of breaking off the transaction.
 ADD = text(
     """
     INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
-    VALUES (:queue, :name, :priority, :lock, :queueing_lock, :arguments, :at)
+    SELECT :queue, :name, :priority, job.lock, job.queueing_lock, job.arguments, job.at
+    FROM jsonb_to_recordset(:jobs) AS job (lock text, queueing_lock text, arguments jsonb, at timestamptz)
     ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
     RETURNING id
     """
 ).bindparams(
-    bindparam("lock", type_=Text()),
-    bindparam("queueing_lock", type_=Text()),
-    bindparam("arguments", type_=JSONB()),
-    bindparam("at", type_=TIMESTAMP(timezone=True)),
+    bindparam("queue", type_=Text()),
+    bindparam("name", type_=Text()),
+    bindparam("priority", type_=Integer()),
+    bindparam("jobs", type_=JSONB()),
 )
 
 HASTEN = text(
@@ -66,6 +67,15 @@ PRUNE = text(
 ).bindparams(bindparam("statuses", type_=ARRAY(Text())), bindparam("before", type_=TIMESTAMP(timezone=True)))
 
 
+class NewJob(NamedTuple):
+    """A job that is to wait; `arguments` are JSON."""
+
+    arguments: Mapping[str, Any]
+    lock: str | None = None
+    queueing_lock: str | None = None
+    at: datetime | None = None
+
+
 class Rescued(NamedTuple):
     """A job that was taken from a dead worker: waiting again, or `failed` when that happened too often."""
 
@@ -92,17 +102,19 @@ class JobRepository:
         at: datetime | None,
     ) -> int | None:
         """Insert a waiting job; its id, or None when another one waits with the same queueing lock."""
-        values = {
-            "name": name,
-            "queue": queue,
-            "priority": priority,
-            "arguments": arguments,
-            "lock": lock,
-            "queueing_lock": queueing_lock,
-            "at": at,
-        }
-        identifier: int | None = await self.session.scalar(ADD, values)
-        return identifier
+        job = NewJob(arguments, lock=lock, queueing_lock=queueing_lock, at=at)
+        added = await self.add_all([job], name=name, queue=queue, priority=priority)
+        return added[0] if added else None
+
+    async def add_all(
+        self, jobs: Sequence[NewJob], *, name: str, queue: str, priority: int = 0
+    ) -> Sequence[int]:
+        """Insert waiting jobs of a kind with one statement; the ids of those whose queueing lock was free."""
+        if not jobs:
+            return []
+        rows = [job._asdict() | {"at": job.at.isoformat() if job.at is not None else None} for job in jobs]
+        values = {"name": name, "queue": queue, "priority": priority, "jobs": rows}
+        return (await self.session.execute(ADD, values)).scalars().all()
 
     async def hasten(self, queueing_lock: str, at: datetime | None) -> int | None:
         """Bring forward the job that waits with this lock; its id, or None when none waits longer."""

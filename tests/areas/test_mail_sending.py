@@ -1,12 +1,14 @@
 """Which sender gets a mail, and what becomes of one that is refused, limited, blocked or lost on the way."""
 
 import asyncio
+from contextlib import ExitStack
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
-from app.clients.mailer import MailRefused, MailSender
+from app.clients.mailer import MailRefused, MailSender, OutgoingMail
 from app.clients.mailer.brevo import BrevoSender
 from app.clients.mailer.smtp import SmtpSender
 from app.clients.outbound import get_outbound
@@ -61,6 +63,32 @@ async def test_failover_when_senders_refuse_for_now(
     email = await email_of(db, email_id)
     assert (email.status, email.provider, email.provider_message_id) == ("sent", "sendgrid", "sg-1")
     assert (email.attempts, len(smtp_sink.mails), brevo.calls, len(sendgrid.mails)) == (1, 0, 1, 1)
+
+
+class Slow:
+    """A sender that takes a minute and a half to refuse for now, and tells how long the lease lasts then."""
+
+    def __init__(self, name: str, db: SystemSession, email_id: UUID, gone: ExitStack) -> None:
+        self.name = name
+        self.left: timedelta | None = None
+        self._db, self._email_id, self._gone = db, email_id, gone
+
+    async def send(self, mail: OutgoingMail) -> str | None:
+        del mail
+        lease_until = (await email_of(self._db, self._email_id)).lease_until
+        assert lease_until is not None
+        self.left = lease_until - clock.now()
+        self._gone.enter_context(clock.travel(timedelta(seconds=90)))
+        raise MailRefused("timeout")
+
+
+async def test_lease_when_senders_are_slow(db: SystemSession, database: Database) -> None:
+    """Each has as much time as the first, so that no other worker takes the mail meanwhile."""
+    email_id = await make_email(db)
+    with ExitStack() as gone:
+        senders = [Slow(name, db, email_id, gone) for name in ("brevo", "sendgrid")]
+        await send(database, senders, email_id, board=SenderBoard())
+    assert [sender.left and sender.left > timedelta(seconds=110) for sender in senders] == [True, True]
 
 
 async def test_failover_when_a_refusal_is_for_good(

@@ -1,5 +1,7 @@
 """From events to people: who is told, in which words, by which channels, and only once."""
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID
@@ -10,12 +12,12 @@ from sqlalchemy import Delete, Update, delete, func, select, text, update
 
 from app.core import clock
 from app.core.database import Database, SystemSession
-from app.core.events import REGISTRY, Event, emit
+from app.core.events import REGISTRY, Event, EventOutbox, emit
 from app.core.ids import uuid7
 from app.core.permissions import ROLE_PERMISSIONS, Permission, Role
 from app.jobs import inbox as jobs
 from app.jobs.app import load_areas
-from app.jobs.handlers import handle_event
+from app.jobs.handlers import handle_event, row_of
 from app.models.auth import User
 from app.models.notifications import Email, MailOutbox, Notification, NotificationDelivery
 from app.models.realtime import EventLog
@@ -40,8 +42,10 @@ from app.services.team.events.members import MemberSuspended
 from tests.factories.integrations import make_api_key_row
 from tests.factories.notifications import make_notification, make_preference
 from tests.factories.roles import make_role
-from tests.support.events import handle_events
+from tests.support.events import handle_events, sequence
 from tests.support.personas import Persona, make_colleague
+
+WAITING = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 
 SOMETHING = UUID("01970000-0000-7000-8000-000000000001")
 
@@ -374,18 +378,48 @@ async def test_recipients_when_there_are_very_many(
 async def test_statements_when_more_people_are_told(
     db: SystemSession, database: Database, alice: Persona, statements: Any
 ) -> None:
+    """Notices, mails and their jobs are written by as many statements for seven people as for one."""
+
     async def cost() -> int:
-        event_id = await emit(db, order(), organization_id=alice.organization_id)
+        event_id = await emit(db, order(OrderOversold), organization_id=alice.organization_id)
         await db.commit()
-        fact = Fact(event_id, "order.created", alice.organization_id, None, order().data(), {})
+        await sequence(database)
+        row = await row_of(database, event_id)
+        assert row is not None
         with statements() as seen:
-            await telling.tell(db, fact)
+            await jobs.notify(db, row)
+        await db.commit()
         return len(seen)
 
     few = await cost()
     for number in range(6):
         await make_colleague(db, alice, f"m{number}", role="manager")
     assert await cost() == few
+    assert (await counted(db))[2] == 8
+
+
+@pytest.mark.commits
+async def test_count_when_a_notice_is_read_meanwhile(
+    client: AsyncClient, database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """Whoever reads one waits for the new one, so that what the tabs hear last is how it stands."""
+    known = await make_notification(db, owner=alice)
+    fact = Fact(uuid7(), "order.created", alice.organization_id, None, order().data(), {})
+    async with database.transaction() as session:
+        await telling.tell(session, fact)
+        url = f"/api/notifications/{known.id}"
+        reading = asyncio.create_task(client.patch(url, json={"is_read": True}, headers=alice.headers))
+        async with asyncio.timeout(5):
+            while not await db.scalar(WAITING):  # noqa: ASYNC110 - locks are taken without telling.
+                await asyncio.sleep(0.01)
+    assert (await reading).status_code == 200
+    async with database.system(autocommit=True) as session:
+        bodies = await session.scalars(select(EventOutbox.body).order_by(EventOutbox.id))
+    told = [json.loads(body) for body in bodies]
+    assert [(one["type"], one["data"]["unread_count"]) for one in told] == [
+        ("notification.created", 2),
+        ("notification.read", 1),
+    ]
 
 
 async def test_fan_out_when_the_event_is_gone(database: Database, db: SystemSession) -> None:

@@ -13,7 +13,7 @@ from app.core.ids import uuid7
 from app.jobs.inbox import prune_notices
 from app.models.notifications import Notification, NotificationDelivery
 from app.services.notifications.inbox import pruning
-from app.services.notifications.inbox.history import cut, delivery_finished, mail_queued
+from app.services.notifications.inbox.history import cut, delivery_finished, mails_queued
 from app.services.notifications.inbox.mail_titles import ANY_MAIL, mail_title
 from app.services.notifications.mailing import enqueue
 from app.services.notifications.requests import MailRequest
@@ -132,12 +132,8 @@ async def test_history_when_nobody_has_the_address(db: SystemSession, alice: Per
 async def test_history_when_the_database_is_read(db: SystemSession, alice: Persona) -> None:
     """No address is in it, not even where the subject of the mail names one."""
     variables = {"email": "secret@example.com", "organization": "Maison", "name": "A"}
-    await mail_queued(
-        db,
-        email_id=await _email(db, alice),
-        event_id=uuid7(),
-        request=request(alice, template="invitation_declined", variables=variables),
-    )
+    mail = request(alice, template="invitation_declined", variables=variables)
+    await mails_queued(db, uuid7(), {await _email(db, alice): mail})
     rows = (await db.execute(text("SELECT d::text FROM notification_deliveries d"))).scalars().all()
     assert rows
     assert not [row for row in rows if "@" in row]

@@ -27,11 +27,11 @@ async def handle_events(database: Database) -> None:
     What a handler or a job raises is raised here; nothing is tried again, and jobs scheduled ahead stay.
     """
     load_areas()
-    while await _sequence(database) or await _run_job(database):
+    while await sequence(database) or await _run_job(database):
         pass
 
 
-async def _sequence(database: Database) -> bool:
+async def sequence(database: Database) -> bool:
     """Move what waits in the outbox; whether there was anything."""
     async with database.system() as session:
         turn = await sequence_once(session)

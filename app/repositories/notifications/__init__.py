@@ -1,7 +1,7 @@
 """The only place that speaks SQL about mail, notifications, preferences and push."""
 
 from app.repositories.notifications.deliveries import DeliveryRepository
-from app.repositories.notifications.inbox import NotificationRepository
+from app.repositories.notifications.inbox import NotificationRepository, lock_notices
 from app.repositories.notifications.mail import EmailRepository, MailOutboxRepository, SuppressionRepository
 from app.repositories.notifications.preferences import PreferenceRepository
 from app.repositories.notifications.push import PushRepository
@@ -21,4 +21,5 @@ __all__ = [
     "Reader",
     "ReaderRepository",
     "SuppressionRepository",
+    "lock_notices",
 ]

@@ -29,18 +29,20 @@ class DeliveryRepository(Repository[NotificationDelivery]):
         )
         return set((await self.session.execute(statement)).scalars())
 
-    async def adopt_mail(self, row: Mapping[str, Any]) -> bool:
-        """Insert the row of a mail, or give its mail to the row that waits for one under the same key.
+    async def adopt_mails(self, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
+        """Insert the rows of mails, or give each mail to the row that waits for one under the same key.
 
-        Answers False when that key has its mail already.
+        One row for each key. Answers the mails that have a row now; the others' keys have their mail already.
         """
-        statement = insert(NotificationDelivery).values(**row)
+        if not rows:
+            return set()
+        statement = insert(NotificationDelivery).values([dict(row) for row in rows])
         adopted = statement.on_conflict_do_update(
             index_elements=["user_id", "dedupe_key"],
             set_={"email_id": statement.excluded.email_id},
             where=NotificationDelivery.email_id.is_(None) & (NotificationDelivery.state == "queued"),
-        ).returning(NotificationDelivery.id)
-        return (await self.session.execute(adopted)).one_or_none() is not None
+        ).returning(NotificationDelivery.email_id)
+        return set((await self.session.execute(adopted)).scalars())
 
     async def finish_mail(self, email_id: UUID, **values: Any) -> None:
         """Record how a mail ended; a mail without a row (nobody's, or of long ago) changes nothing."""

@@ -5,10 +5,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal, select, tuple_, update
+from sqlalchemy import Select, Text, func, literal, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from app.core.database import ScopedSession
 from app.models.notifications import Notification
 from app.repositories.base import Repository
+
+
+async def lock_notices(session: ScopedSession, people: Collection[UUID]) -> None:
+    """Let nobody else change the notices of these people until the transaction ends.
+
+    Whoever tells their tabs how many are unread counts under this lock, so that what is told last is right.
+    The locks are taken in one order, lest two that tell the same people wait for each other.
+    """
+    if people:
+        whose = [f"notifications:{user_id}" for user_id in sorted(people)]
+        each = func.unnest(literal(whose, ARRAY(Text())))
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(each, 0))))
 
 
 class NotificationRepository(Repository[Notification]):
@@ -31,11 +45,6 @@ class NotificationRepository(Repository[Notification]):
     async def of_ids(self, ids: Collection[UUID]) -> Sequence[Notification]:
         """Those that are still there, whosever they are; the ids come from events of their people."""
         return (await self.session.scalars(self.select().where(Notification.id.in_(ids)))).all()
-
-    async def lock(self, user_id: UUID) -> None:
-        """Let nobody else change the person's notices one by one until the transaction ends."""
-        whose = f"notifications:{user_id}"
-        await self.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(whose, 0))))
 
     async def unread_count(self, user_id: UUID) -> int:
         """How many of the person's notices are unread."""

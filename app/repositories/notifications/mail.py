@@ -1,6 +1,6 @@
 """Mail in the database: the queue, the local outbox, suppressed addresses."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -45,16 +45,17 @@ class EmailRepository(Repository[Email]):
 
     model = Email
 
-    async def enqueue(self, email: dict[str, object]) -> UUID | None:
-        """Add a mail unless its `dedupe_key` is known; answers the id of a new one."""
+    async def add_all(self, rows: Sequence[Mapping[str, object]]) -> set[UUID]:
+        """Queue mails with one statement; the ids of those whose `dedupe_key` was not known."""
+        if not rows:
+            return set()
         statement = (
             insert(Email)
-            .values(**email)
+            .values([dict(row) for row in rows])
             .on_conflict_do_nothing(index_elements=["dedupe_key"])
             .returning(Email.id)
         )
-        found: UUID | None = (await self.session.execute(statement)).scalar_one_or_none()
-        return found
+        return set((await self.session.execute(statement)).scalars())
 
     async def take_due(self, email_id: UUID, now: datetime) -> Email | None:
         """The mail, locked, if a try of it is due or it is too late for one; None when somebody is at it."""
@@ -74,9 +75,12 @@ class EmailRepository(Repository[Email]):
         email.admitted_at = email.admitted_at or now
         await self.session.flush()
 
-    async def turn_to(self, email_id: UUID, provider: str) -> None:
-        """Note that a leased mail is handed to this provider now."""
-        await self.session.execute(update(Email).where(Email.id == email_id).values(provider=provider))
+    async def turn_to(self, email_id: UUID, now: datetime, seconds: int, provider: str) -> None:
+        """Note that a leased mail goes to this provider now, which has as much time as the one before."""
+        lease_until = now + timedelta(seconds=seconds)
+        await self.session.execute(
+            update(Email).where(Email.id == email_id).values(provider=provider, lease_until=lease_until)
+        )
 
     async def wait(self, email: Email, until: datetime) -> None:
         """Let a locked mail wait; that is no try."""

@@ -1,6 +1,6 @@
 """What people want to be told, where that is not what everybody is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,13 +19,21 @@ class PreferenceRepository(Repository[NotificationPreference]):
 
     model = NotificationPreference
 
-    async def of(self, user_id: UUID, category: str | None = None) -> Sequence[NotificationPreference]:
-        """The person's preferences, of one category if asked."""
+    async def of(self, user_id: UUID) -> Sequence[NotificationPreference]:
+        """The person's preferences."""
         statement = self.select().where(NotificationPreference.user_id == user_id)
-        if category is not None:
-            statement = statement.where(NotificationPreference.category == category)
         found: Sequence[NotificationPreference] = (await self.session.execute(statement)).scalars().all()
         return found
+
+    async def switched_off(self, people: Collection[UUID], category: str, channel: str) -> set[UUID]:
+        """Those of these people who do not want this channel of a category."""
+        statement = select(NotificationPreference.user_id).where(
+            NotificationPreference.user_id.in_(list(people)),
+            NotificationPreference.category == category,
+            NotificationPreference.channel == channel,
+            NotificationPreference.is_enabled.is_(False),
+        )
+        return set((await self.session.execute(statement)).scalars())
 
     async def lock(self, user_id: UUID) -> None:
         """Let no other change of the person's matrix begin until the transaction ends."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from email.utils import parseaddr
 from uuid import UUID
 
@@ -14,8 +15,8 @@ from app.core.mail_addresses import parse_address
 from app.models.notifications import Email
 from app.repositories.notifications import EmailRepository
 from app.services.notifications.categories import is_switchable
-from app.services.notifications.inbox.history import mail_queued, mail_skipped
-from app.services.notifications.preferences.deciding import is_wanted
+from app.services.notifications.inbox.history import mails_queued, mails_skipped
+from app.services.notifications.preferences.deciding import is_wanted, unwilling
 from app.services.notifications.requests import MailLink, MailRequest, SignedLink
 
 ADDRESS_USE = "mail-address"
@@ -34,37 +35,59 @@ def address_hashes(address: str) -> list[bytes]:
 
 
 async def enqueue(session: SystemSession, event_id: UUID, request: MailRequest) -> UUID | None:
-    """Queue a mail in the handler's transaction; None when this event already mailed this recipient, or when
-    the recipient does not want mails of the category.
+    """`enqueue_all` of one mail; its id, or None."""
+    queued = await enqueue_all(session, event_id, [request])
+    return queued[0] if queued else None
+
+
+async def enqueue_all(
+    session: SystemSession, event_id: UUID, requests: Sequence[MailRequest]
+) -> Sequence[UUID]:
+    """Queue the mails of an event in the handler's transaction: hundreds cost as many statements as one.
+
+    Answers their ids. Left out are those that this event has sent to the same recipient already, and those
+    whose recipient does not want mails of the category.
     """
-    if not await is_still_wanted(session, request.user_id, request.category):
-        await mail_skipped(session, event_id=event_id, request=request, reason="preference_off")
-        return None
-    email_id = uuid7()
+    unwanted = await _unwanted(session, requests)
+    skipped = [one for one in requests if (one.user_id, one.category) in unwanted]
+    await mails_skipped(session, event_id, skipped, reason="preference_off")
+    wanted = {uuid7(): one for one in requests if (one.user_id, one.category) not in unwanted}
+    rows = [_row(email_id, event_id, one) for email_id, one in wanted.items()]
+    new = await EmailRepository(session).add_all(rows)
+    queued = {email_id: one for email_id, one in wanted.items() if email_id in new}
+    await mails_queued(session, event_id, queued)
+    return list(queued)
+
+
+async def _unwanted(session: SystemSession, requests: Sequence[MailRequest]) -> set[tuple[UUID | None, str]]:
+    """Whom not to write to about what; a mail to an address of nobody is always wanted."""
+    unwanted: set[tuple[UUID | None, str]] = set()
+    for category in {one.category for one in requests if is_switchable(one.category, "email")}:
+        people = {one.user_id for one in requests if one.category == category and one.user_id is not None}
+        unwanted |= {(one, category) for one in await unwilling(session, people, category, "email")}
+    return unwanted
+
+
+def _row(email_id: UUID, event_id: UUID, request: MailRequest) -> dict[str, object]:
     to_hash = address_hash(request.to)
     host = parseaddr(get_settings().mail_from)[1].rpartition("@")[2]
     digest = hashlib.sha256(to_hash).hexdigest()[:32]
-    queued = await EmailRepository(session).enqueue(
-        {
-            "id": email_id,
-            "event_id": event_id,
-            "user_id": request.user_id,
-            "organization_id": request.organization_id,
-            "to_address_sealed": _sealed(request.to, TO, email_id),
-            "to_hash": to_hash,
-            "template_key": request.template,
-            "locale": request.locale,
-            "category": request.category,
-            "variables_sealed": _sealed(json.dumps(_contents(request)), VARIABLES, email_id),
-            "message_id": f"{email_id}@{host}",
-            "expires_at": request.expires_at,
-            "next_attempt_at": clock.now(),
-            "dedupe_key": f"{event_id}:{request.template}:{digest}",
-        }
-    )
-    if queued is not None:
-        await mail_queued(session, email_id=queued, event_id=event_id, request=request)
-    return queued
+    return {
+        "id": email_id,
+        "event_id": event_id,
+        "user_id": request.user_id,
+        "organization_id": request.organization_id,
+        "to_address_sealed": _sealed(request.to, TO, email_id),
+        "to_hash": to_hash,
+        "template_key": request.template,
+        "locale": request.locale,
+        "category": request.category,
+        "variables_sealed": _sealed(json.dumps(_contents(request)), VARIABLES, email_id),
+        "message_id": f"{email_id}@{host}",
+        "expires_at": request.expires_at,
+        "next_attempt_at": clock.now(),
+        "dedupe_key": f"{event_id}:{request.template}:{digest}",
+    }
 
 
 async def is_still_wanted(session: SystemSession, user_id: UUID | None, category: str) -> bool:

@@ -207,7 +207,7 @@ class _Try:
     async def _turn_to(self, name: str) -> None:
         """Say whose turn it is, as the lease did of the first."""
         async with self.database.transaction() as session:
-            await EmailRepository(session).turn_to(self.email.id, name)
+            await EmailRepository(session).turn_to(self.email.id, clock.now(), LEASE_SECONDS, name)
 
     async def _is_refused_for_good(self, name: str, refusal: MailRefused) -> bool:
         MAIL.labels(name, refusal.code).inc()

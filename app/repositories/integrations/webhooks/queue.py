@@ -1,39 +1,39 @@
 """Asks for the jobs of outgoing webhooks."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from app.core.database import ScopedSession
-from app.repositories.jobs import JobRepository
+from app.repositories.jobs import JobRepository, NewJob
 
 DELIVER = "webhooks.deliver"
 PING = "webhooks.ping"
 DRAIN = "webhooks.drain"
 
 
-async def wake_delivery(
-    session: ScopedSession,
-    organization_id: UUID,
-    endpoint_id: UUID,
-    delivery_id: UUID,
-    *,
-    at: datetime | None = None,
-    once: bool = False,
-) -> int | None:
-    """Queue the sending of a delivery; with `once` None when it waits already."""
-    return await JobRepository(session).add(
-        name=DELIVER,
-        queue="webhooks",
-        priority=0,
-        arguments={
-            "organization_id": str(organization_id),
-            "endpoint_id": str(endpoint_id),
-            "delivery_id": str(delivery_id),
-        },
-        lock=None,
-        queueing_lock=f"{DELIVER}:{delivery_id}" if once else None,
-        at=at,
-    )
+class Waiting(NamedTuple):
+    """A delivery, and whose it is."""
+
+    organization_id: UUID
+    endpoint_id: UUID
+    delivery_id: UUID
+
+
+async def wake_deliveries(
+    session: ScopedSession, deliveries: Sequence[Waiting], *, at: datetime | None = None, once: bool = False
+) -> int:
+    """Queue the sending of deliveries; with `once` not of those that wait already. How many were queued."""
+    jobs = [
+        NewJob(
+            {name: str(value) for name, value in one._asdict().items()},
+            queueing_lock=f"{DELIVER}:{one.delivery_id}" if once else None,
+            at=at,
+        )
+        for one in deliveries
+    ]
+    return len(await JobRepository(session).add_all(jobs, name=DELIVER, queue="webhooks"))
 
 
 async def wake_ping(

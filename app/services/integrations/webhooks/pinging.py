@@ -18,7 +18,7 @@ from app.repositories.integrations.webhooks import (
     EndpointRepository,
     SecretRepository,
 )
-from app.repositories.integrations.webhooks.queue import wake_delivery, wake_drain, wake_ping
+from app.repositories.integrations.webhooks.queue import Waiting, wake_deliveries, wake_drain, wake_ping
 from app.services.integrations.webhooks.health import HEALTHY, PING_PATIENCE, after_ping
 from app.services.integrations.webhooks.outcomes import Message, Outcome, send
 from app.services.integrations.webhooks.sending import EARLY, SENDER, follow, tell_recovered
@@ -130,8 +130,7 @@ async def drain(database: Database, organization_id: UUID, endpoint_id: UUID, st
             return 0
         now, size = await session.now(), RELEASED[min(step, len(RELEASED) - 1)]
         ids = await DeliveryRepository(session).release(organization_id, endpoint_id, now, size)
-        for delivery_id in ids:
-            await wake_delivery(session, organization_id, endpoint_id, delivery_id)
+        await wake_deliveries(session, [Waiting(organization_id, endpoint_id, one) for one in ids])
         if len(ids) == size:
             later = now + RELEASE_PAUSE
             await wake_drain(session, organization_id, endpoint_id, step=step + 1, at=later)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.core.database import ScopedSession
 from app.repositories.integrations.webhooks import DeliveryRepository, EndpointRepository
-from app.repositories.integrations.webhooks.queue import wake_delivery, wake_drain
+from app.repositories.integrations.webhooks.queue import Waiting, wake_deliveries, wake_drain
 from app.services.integrations.webhooks.patterns import patterns_of
 
 OWN_PREFIXES = ("webhook_endpoint.", "webhook_delivery.")
@@ -52,9 +52,9 @@ async def queue_deliveries(
         }
         for endpoint_id, is_open in found.items()
     ]
-    for delivery_id, endpoint_id in await DeliveryRepository(session).add_new(rows):
-        if found[endpoint_id]:
-            await wake_delivery(session, organization_id, endpoint_id, delivery_id)
+    made = await DeliveryRepository(session).add_new(rows)
+    due = [Waiting(organization_id, endpoint, delivery) for delivery, endpoint in made if found[endpoint]]
+    await wake_deliveries(session, due)
     return len(rows)
 
 
@@ -62,7 +62,7 @@ async def queue_retry(session: ScopedSession, organization_id: UUID, delivery_id
     """Queue the sending of a delivery that somebody wants to be tried again."""
     endpoint_id = await DeliveryRepository(session).endpoint_of(organization_id, delivery_id)
     if endpoint_id is not None:
-        await wake_delivery(session, organization_id, endpoint_id, delivery_id)
+        await wake_deliveries(session, [Waiting(organization_id, endpoint_id, delivery_id)])
 
 
 async def queue_drain(session: ScopedSession, organization_id: UUID, endpoint_id: UUID) -> None:

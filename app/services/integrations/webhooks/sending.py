@@ -16,7 +16,7 @@ from app.repositories.integrations.webhooks import (
     EndpointRepository,
     SecretRepository,
 )
-from app.repositories.integrations.webhooks.queue import wake_delivery, wake_drain, wake_ping
+from app.repositories.integrations.webhooks.queue import Waiting, wake_deliveries, wake_drain, wake_ping
 from app.services.integrations.webhooks.events import WebhookDeliveryExhausted, WebhookEndpointRecovered
 from app.services.integrations.webhooks.health import HEALTHY, Verdict, after_failure, after_success
 from app.services.integrations.webhooks.outcomes import Message, Outcome, send
@@ -82,9 +82,8 @@ async def take(
         delivery = await deliveries.first_in_line(organization_id, endpoint_id, now + EARLY)
     if delivery is None:
         return None
-    event = await deliveries.event(delivery.event_id)
-    if event is None or endpoint.disabled_reason == "gone" or not wants(endpoint.events, delivery.event_type):
-        await deliveries.change(organization_id, delivery.id, _finished("cancelled", now))
+    event = await _event_of(session, endpoint, delivery, now)
+    if event is None:
         return None
     if endpoint.status != "active" or endpoint.circuit != "closed":
         held = {"status": "held", "next_attempt_at": None, "lease_until": None}
@@ -96,6 +95,18 @@ async def take(
         await deliveries.change(organization_id, delivery.id, {"status": "held", "next_attempt_at": now})
         return None
     return await _begin_oldest(session, endpoint, delivery, event, now)
+
+
+async def _event_of(
+    session: SystemSession, endpoint: WebhookEndpoint, delivery: WebhookDelivery, now: datetime
+) -> tuple[str, str | None] | None:
+    """What the delivery carries; None, and it is cancelled, when there is nothing to send any more."""
+    deliveries = DeliveryRepository(session)
+    event = await deliveries.event(delivery.event_id)
+    if event is None or endpoint.disabled_reason == "gone" or not wants(endpoint.events, delivery.event_type):
+        await deliveries.change(delivery.organization_id, delivery.id, _finished("cancelled", now))
+        return None
+    return event
 
 
 def _is_due(delivery: WebhookDelivery, now: datetime) -> bool:
@@ -111,7 +122,7 @@ async def _begin_oldest(
     session: SystemSession,
     endpoint: WebhookEndpoint,
     delivery: WebhookDelivery,
-    event: tuple[str, str | None] | None,
+    event: tuple[str, str | None],
     now: datetime,
 ) -> Taken | None:
     """Begin what waits, or is held, of earlier events first.
@@ -121,15 +132,13 @@ async def _begin_oldest(
     """
     organization_id, deliveries = delivery.organization_id, DeliveryRepository(session)
     older = await deliveries.first_in_line(organization_id, endpoint.id, now + EARLY, before=delivery)
-    if older is not None:
-        if older.status == "held":
-            waits = {"status": "held", "next_attempt_at": older.next_attempt_at, "lease_until": None}
-            await deliveries.change(organization_id, delivery.id, waits)
-        delivery, event = older, await deliveries.event(older.event_id)
-    if event is None:
-        await deliveries.change(organization_id, delivery.id, _finished("cancelled", now))
-        return None
-    return await _begin(session, endpoint, delivery, event, now)
+    if older is None:
+        return await _begin(session, endpoint, delivery, event, now)
+    if older.status == "held":
+        waits = {"status": "held", "next_attempt_at": older.next_attempt_at, "lease_until": None}
+        await deliveries.change(organization_id, delivery.id, waits)
+    older_event = await _event_of(session, endpoint, older, now)
+    return None if older_event is None else await _begin(session, endpoint, older, older_event, now)
 
 
 async def _begin(
@@ -200,10 +209,8 @@ async def record(session: SystemSession, taken: Taken, outcome: Outcome) -> None
 
 async def _let_next(session: SystemSession, organization_id: UUID, endpoint_id: UUID, now: datetime) -> None:
     """Let go one delivery that found the endpoint busy; those of a closed circuit are none of these."""
-    for delivery_id in await DeliveryRepository(session).release(
-        organization_id, endpoint_id, now, 1, is_busy=True
-    ):
-        await wake_delivery(session, organization_id, endpoint_id, delivery_id)
+    ids = await DeliveryRepository(session).release(organization_id, endpoint_id, now, 1, is_busy=True)
+    await wake_deliveries(session, [Waiting(organization_id, endpoint_id, one) for one in ids])
 
 
 async def _succeed(
@@ -276,7 +283,8 @@ async def _fail(
         values |= {"status": "held"}
     else:
         values |= {"status": "retrying", "next_attempt_at": now + wait}
-        await wake_delivery(session, organization_id, endpoint.id, delivery.id, at=now + wait)
+        again = Waiting(organization_id, endpoint.id, delivery.id)
+        await wake_deliveries(session, [again], at=now + wait)
     await DeliveryRepository(session).change(organization_id, delivery.id, values)
     if values.get("status") == "exhausted":
         await _tell_exhausted(session, delivery, outcome)

@@ -10,7 +10,7 @@ from app.repositories.integrations.webhooks import (
     EndpointRepository,
     SecretRepository,
 )
-from app.repositories.integrations.webhooks.queue import wake_delivery, wake_drain, wake_ping
+from app.repositories.integrations.webhooks.queue import Waiting, wake_deliveries, wake_drain, wake_ping
 
 LATE = timedelta(seconds=30)
 """Whose time passed so long ago has lost its job, or its job is late and finds nothing to do."""
@@ -25,15 +25,17 @@ async def rescue(database: Database) -> int:
     async with database.transaction() as session:
         before = await session.now() - LATE
         endpoints = EndpointRepository(session)
-        woken = [
-            await wake_delivery(session, *ids, once=True)
-            for ids in await DeliveryRepository(session).overdue(before, BATCH)
+        late = await DeliveryRepository(session).overdue(before, BATCH)
+        count = await wake_deliveries(session, [Waiting(*ids) for ids in late], once=True)
+        jobs = [
+            await wake_ping(session, organization_id, endpoint_id, at=None)
+            for organization_id, endpoint_id in await endpoints.overdue_circuits(before, BATCH)
         ]
-        for organization_id, endpoint_id in await endpoints.overdue_circuits(before, BATCH):
-            woken.append(await wake_ping(session, organization_id, endpoint_id, at=None))
-        for organization_id, endpoint_id in await endpoints.open_with_held(BATCH):
-            woken.append(await wake_drain(session, organization_id, endpoint_id))
-    return sum(job_id is not None for job_id in woken)
+        jobs += [
+            await wake_drain(session, organization_id, endpoint_id)
+            for organization_id, endpoint_id in await endpoints.open_with_held(BATCH)
+        ]
+    return count + sum(job_id is not None for job_id in jobs)
 
 
 async def prune(database: Database) -> None:

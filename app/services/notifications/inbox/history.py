@@ -1,6 +1,7 @@
 """Owns the history of deliveries: what was mailed or pushed to a person, and how it ended."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
@@ -42,50 +43,48 @@ class HistoryService:
         return await PAGER.rows(self.session, statement, query, NEWEST_FIRST)
 
 
-async def mail_queued(
-    session: SystemSession, *, email_id: UUID, event_id: UUID, request: MailRequest
-) -> None:
-    """Note in the history that a mail waits; nothing for a mail to somebody without an account.
+async def mails_queued(session: SystemSession, event_id: UUID, queued: Mapping[UUID, MailRequest]) -> None:
+    """Note in the history that mails wait, by their ids; nothing for those to somebody without an account.
 
-    Called in the transaction that queues the mail. A test notice has its row already, which gets the mail.
+    Called in the transaction that queues them. A test notice has its row already, which gets the mail.
     """
-    if request.user_id is None:
-        return
+    rows = [
+        _mail_row(event_id, request, state="queued", email_id=email_id)
+        for email_id, request in queued.items()
+        if request.user_id is not None
+    ]
+    deliveries = DeliveryRepository(session)
+    first_of_each = {row["user_id"]: row for row in reversed(rows)}
+    adopted = await deliveries.adopt_mails(list(first_of_each.values()))
+    # One event may send a person two mails, as to an old and to a new address.
+    others = [row for row in rows if row["email_id"] not in adopted]
+    await deliveries.add_all([{**row, "dedupe_key": f"{event_id}:email:{row['email_id']}"} for row in others])
+
+
+async def mails_skipped(
+    session: SystemSession, event_id: UUID, requests: Sequence[MailRequest], *, reason: str
+) -> None:
+    """Note in the history that mails were not queued, and why; nothing where there is a row already."""
+    rows = [
+        _mail_row(event_id, request, state="skipped", reason=reason, completed_at=clock.now())
+        for request in requests
+        if request.user_id is not None
+    ]
+    await DeliveryRepository(session).add_all(rows)
+
+
+def _mail_row(event_id: UUID, request: MailRequest, **values: Any) -> dict[str, Any]:
     title = request.variables.get("title") or mail_title(request.template, request.locale)
-    row = {
+    return {
         "id": uuid7(),
         "user_id": request.user_id,
         "event_id": event_id,
         "category": request.category,
         "channel": "email",
-        "state": "queued",
-        "email_id": email_id,
         "title": cut(title, LONGEST_TITLE),
         "dedupe_key": f"{event_id}:email:-",
+        **values,
     }
-    deliveries = DeliveryRepository(session)
-    if not await deliveries.adopt_mail(row):
-        # One event may send a person two mails, as to an old and to a new address.
-        await deliveries.add_all([{**row, "dedupe_key": f"{event_id}:email:{email_id}"}])
-
-
-async def mail_skipped(session: SystemSession, *, event_id: UUID, request: MailRequest, reason: str) -> None:
-    """Note in the history that no mail was queued, and why; nothing where there is a row already."""
-    if request.user_id is None:
-        return
-    row = {
-        "id": uuid7(),
-        "user_id": request.user_id,
-        "event_id": event_id,
-        "category": request.category,
-        "channel": "email",
-        "state": "skipped",
-        "reason": reason,
-        "title": cut(mail_title(request.template, request.locale), LONGEST_TITLE),
-        "dedupe_key": f"{event_id}:email:-",
-        "completed_at": clock.now(),
-    }
-    await DeliveryRepository(session).add_all([row])
 
 
 async def delivery_finished(

@@ -7,7 +7,7 @@ from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.core.events import emit
-from app.repositories.notifications import DeliveryRepository, NoticeRepository
+from app.repositories.notifications import DeliveryRepository, NoticeRepository, lock_notices
 from app.services.notifications.inbox.events import NotificationDeleted
 
 MOST = 10_000
@@ -46,6 +46,7 @@ async def _trim(database: Database) -> bool:
 async def forget_notices_of(session: SystemSession, organization_id: UUID, user_id: UUID) -> int:
     """Remove a person's notices of an organisation that they left, and tell their tabs; how many it were."""
     repository = NoticeRepository(session)
+    await lock_notices(session, [user_id])
     gone = await repository.forget_of(organization_id, user_id)
     if gone:
         counts = await repository.unread_counts([user_id])

@@ -12,7 +12,7 @@ from app.core.errors import NotFound
 from app.core.events import emit
 from app.core.paging import Keyset, Pager, Sort
 from app.models.notifications import Notification
-from app.repositories.notifications import NotificationRepository
+from app.repositories.notifications import NotificationRepository, lock_notices
 from app.schemas.notifications.inbox import (
     NotificationChange,
     NotificationPage,
@@ -77,7 +77,7 @@ class InboxService:
 
     async def change(self, notification_id: UUID, body: NotificationChange) -> NotificationRead:
         """Mark one as read or unread; what it was already stays as it is, and tells nobody."""
-        await self.notices.lock(self.user_id)
+        await lock_notices(self.session, [self.user_id])
         notice = await self._notice(notification_id, lock=True)
         if notice.is_read != body.is_read:
             notice.is_read = body.is_read
@@ -96,7 +96,7 @@ class InboxService:
 
     async def delete(self, notification_id: UUID) -> None:
         """Delete one for good; 404 for another person's."""
-        await self.notices.lock(self.user_id)
+        await lock_notices(self.session, [self.user_id])
         await self.notices.remove(await self._notice(notification_id, lock=True))
         await emit(
             self.session,
@@ -109,7 +109,7 @@ class InboxService:
 
     async def read_all(self, body: ReadAll) -> ReadAllResult:
         """Mark all as read, or those up to the newest one that was seen; 404 when that is none of theirs."""
-        await self.notices.lock(self.user_id)
+        await lock_notices(self.session, [self.user_id])
         seen = await self._notice(body.before) if body.before is not None else None
         updated = await self.notices.mark_read(
             self.user_id, before=seen, category=body.category, now=clock.now()

@@ -13,12 +13,18 @@ from app.core.database import SystemSession
 from app.core.events import emit_all
 from app.core.ids import uuid7
 from app.models.notifications.inbox import LONGEST_MESSAGE, LONGEST_TITLE
-from app.repositories.notifications import DeliveryRepository, NoticeRepository, Reader, ReaderRepository
+from app.repositories.notifications import (
+    DeliveryRepository,
+    NoticeRepository,
+    Reader,
+    ReaderRepository,
+    lock_notices,
+)
 from app.services.notifications.categories import ALWAYS_TOLD
 from app.services.notifications.inbox.events import NotificationCreated
 from app.services.notifications.inbox.history import cut
 from app.services.notifications.inbox.notices import MAKERS, Fact, Notice, Words
-from app.services.notifications.mailing import enqueue
+from app.services.notifications.mailing import enqueue_all
 from app.services.notifications.preferences.deciding import decided, is_considered
 from app.services.notifications.requests import MailRequest
 
@@ -78,11 +84,13 @@ async def _tell(
 ) -> None:
     made = await _keep(session, fact, notice, readers)
     rows: list[dict[str, Any]] = []
+    mails: list[MailRequest] = []
     pushes: list[dict[str, Any]] = []
     for reader in readers:
-        rows += await _mail(session, fact, notice, reader, told)
+        rows += _mail(fact, notice, reader, mails)
         rows += _push(fact, notice, reader, made.get(reader.user_id), pushes)
     new = await DeliveryRepository(session).add_all(rows)
+    told.mails += await enqueue_all(session, fact.event_id, mails)
     told.pushes += [push for push in pushes if push["delivery_id"] in new]
 
 
@@ -92,6 +100,7 @@ async def _keep(
     """Write the notices of those who want them in the application, and tell their tabs."""
     repository = NoticeRepository(session)
     wanted = [one for one in readers if decided(notice.category, "in_app", one.wishes)]
+    await lock_notices(session, [one.user_id for one in wanted])
     made = await repository.add_all([_row(fact, notice, reader) for reader in wanted])
     if made:
         counts = await repository.unread_counts(made)
@@ -136,10 +145,8 @@ def words_for(notice: Notice, reader: Reader) -> Words:
     )
 
 
-async def _mail(
-    session: SystemSession, fact: Fact, notice: Notice, reader: Reader, told: Told
-) -> list[dict[str, Any]]:
-    """Queue the mail, whose row in the history comes with it; or the row that says why there is none."""
+def _mail(fact: Fact, notice: Notice, reader: Reader, mails: list[MailRequest]) -> list[dict[str, Any]]:
+    """The mail, whose row in the history comes when it is queued; or the row that says why there is none."""
     if notice.mail == "never":
         return []
     is_due = notice.mail == "unless_switched_off"
@@ -151,9 +158,7 @@ async def _mail(
     if reader.email_confirmed_at is None:
         return [_delivery(fact, notice, reader, "email", reason="unconfirmed_address")]
     words = words_for(notice, reader)
-    email_id = await enqueue(
-        session,
-        fact.event_id,
+    mails.append(
         MailRequest(
             template=notice.template,
             to=reader.email,
@@ -170,10 +175,8 @@ async def _mail(
                 "action_label": words.action or "",
                 **notice.facts.get("fr" if reader.locale == "fr" else "en", {}),
             },
-        ),
+        )
     )
-    if email_id is not None:
-        told.mails.append(email_id)
     return []
 
 

@@ -10,7 +10,13 @@ from app.core.database import SystemSession
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.notifications import NotificationDelivery
-from app.repositories.notifications import DeliveryRepository, NoticeRepository, Reader, ReaderRepository
+from app.repositories.notifications import (
+    DeliveryRepository,
+    NoticeRepository,
+    Reader,
+    ReaderRepository,
+    lock_notices,
+)
 from app.services.notifications.inbox.events import NotificationCreated
 from app.services.notifications.inbox.notices import Words, in_both
 from app.services.notifications.inbox.telling import TEMPLATE, Told
@@ -57,6 +63,7 @@ async def tell_test(session: SystemSession, event_id: UUID, user_id: UUID, chann
 
 async def _keep(session: SystemSession, event_id: UUID, reader: Reader, words: Words) -> None:
     repository = NoticeRepository(session)
+    await lock_notices(session, [reader.user_id])
     made = await repository.add_all(
         [
             {

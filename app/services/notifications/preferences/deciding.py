@@ -1,6 +1,6 @@
 """Owns whether a person is told something by a channel: the default, their wish, a lock, a consent."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from app.core.database import ScopedSession
@@ -27,14 +27,21 @@ def is_considered(category: str, channel: str, wishes: Wishes) -> bool:
 
 
 async def is_wanted(session: ScopedSession, user_id: UUID, category: str, channel: str) -> bool:
-    """Whether a person still takes what somebody means to send them: they did not switch it off.
+    """Whether a person takes what `unwilling` people do not. Asked again right before a mail is sent."""
+    return not await unwilling(session, [user_id], category, channel)
 
-    A default that is off does not count here: what is urgent is mailed in such a category, too. Asked when
-    a mail is queued, and again right before it is sent.
+
+async def unwilling(
+    session: ScopedSession, people: Collection[UUID], category: str, channel: str
+) -> set[UUID]:
+    """Those of these people who do not take what somebody means to send them: they switched it off.
+
+    A default that is off does not count here: what is urgent is mailed in such a category, too.
     """
-    rows = await PreferenceRepository(session).of(user_id, category)
-    is_off = any(row.channel == channel and not row.is_enabled for row in rows)
-    if is_off and channel not in CATEGORIES[category].locked:
-        return False
+    off: set[UUID] = set()
+    if channel not in CATEGORIES[category].locked:
+        off = await PreferenceRepository(session).switched_off(people, category, channel)
     purpose = CONSENT_OF.get(category)
-    return purpose is None or await has_consent(session, user_id, purpose)
+    if purpose is None:
+        return off
+    return off | {one for one in people if not await has_consent(session, one, purpose)}
