@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = [
     "tests.support.exercised",
+    "tests.support.keys",
     "tests.support.mail_providers",
     "tests.support.programs",
     "tests.support.redis",

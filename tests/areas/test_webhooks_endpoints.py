@@ -1,7 +1,7 @@
 """Endpoints of webhooks over HTTP: making, reading, changing and deleting them, and their secrets."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,21 +11,21 @@ from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
 from app.core import clock
-from app.core.config import get_settings
-from app.core.crypto import generate_key_text, key_ring
 from app.core.database import Database, SystemSession
 from app.models.auth import UserSession
 from app.models.billing import Plan
 from app.models.integrations import WebhookEndpoint, WebhookSecret
+from app.models.team import TeamMember
 from app.services.auth.resealing import reseal_accounts
 from app.services.integrations.webhooks import endpoints
 from app.services.integrations.webhooks.signing import open_secret, readable
 from app.services.integrations.webhooks.upkeep import prune
 from tests.factories.accounts import access_token_of, make_session
 from tests.factories.integrations import make_api_key_row
+from tests.factories.roles import make_role
 from tests.factories.webhooks import make_webhook
 from tests.support.accounts import events
-from tests.support.personas import Persona
+from tests.support.personas import Persona, make_colleague
 from tests.support.webhooks import hooking
 
 WEBHOOKS = "/api/integrations/webhooks"
@@ -131,6 +131,69 @@ async def test_events_when_webhooks_carry_no_such(client: AsyncClient, alice: Pe
     answer = await create(client, alice, events=["order.paid", "webhook.ping", "auth.signed_in", "order"])
     assert code(answer) == (422, "unknown_event_type")
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/events/1", "/events/2", "/events/3"]
+
+
+async def webhook_keeper(db: SystemSession, boss: Persona, *rights: str) -> Persona:
+    """A colleague with a role that keeps webhooks and products, and has these rights besides."""
+    keeper = await make_colleague(db, boss, "keeper")
+    wanted = ["webhooks:manage", "products:read", *rights]
+    role = await make_role(db, boss.organization_id, permissions=wanted)
+    await db.execute(
+        update(TeamMember)
+        .where(TeamMember.user_id == keeper.user_id, TeamMember.organization_id == boss.organization_id)
+        .values(role="custom", team_role_id=role.id)
+    )
+    await db.commit()
+    return keeper
+
+
+async def test_events_when_the_caller_may_not_read_them(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    """Nobody has sent elsewhere what they cannot see, neither at once nor by and by."""
+    await room_for(db, None)
+    keeper = await webhook_keeper(db, alice)
+    for wanted in (["order.*"], ["product.*", "order.paid"], ["*"]):
+        refused = await create(client, keeper, events=wanted)
+        assert code(refused) == (403, "permission_denied")
+        assert "permission" in refused.json()
+    made = await created(client, keeper, events=["product.*"])
+    added = await client.patch(
+        f"{WEBHOOKS}/{made['id']}", json={"events": ["product.*", "order.paid"]}, headers=keeper.headers
+    )
+    assert code(added) == (403, "permission_denied")
+    assert added.json()["permission"] == "orders:read"
+    row, _ = await make_webhook(db, owner=alice, events=["order.paid", "product.created"])
+    theirs = f"{WEBHOOKS}/{row.id}"
+    moved = await client.patch(theirs, json={"url": "https://mine.example.com/"}, headers=keeper.headers)
+    assert code(moved) == (403, "permission_denied")
+    for harmless in (
+        {"description": "Till"},
+        {"events": ["order.paid"]},
+        {"events": ["order.paid", "product.*"]},
+    ):
+        answer = await client.patch(theirs, json=harmless, headers=keeper.headers)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_events_when_a_key_asks_for_them(
+    client: AsyncClient, db: SystemSession, alice: Persona
+) -> None:
+    """A key may have sent what its maker may read: no key can hold all that `*` needs."""
+    await room_for(db, None)
+    keeper = await webhook_keeper(db, alice)
+    _, hers = await make_api_key_row(db, owner=alice, permissions=["webhooks:manage"])
+    _, theirs = await make_api_key_row(
+        db, owner=alice, created_by=keeper.user_id, permissions=["webhooks:manage"]
+    )
+    answers = [
+        (
+            await client.post(WEBHOOKS, json={"url": URL, "events": wanted}, headers={"X-API-Key": key})
+        ).status_code
+        for key in (hers, theirs)
+        for wanted in (["*"], ["order.paid"], ["product.created"])
+    ]
+    assert answers == [201, 201, 201, 403, 403, 201]
 
 
 async def test_plan_when_it_has_no_room(client: AsyncClient, alice: Persona) -> None:
@@ -299,20 +362,6 @@ async def test_secrets_when_too_many_are_live(client: AsyncClient, db: SystemSes
     assert at_once.status_code == 200
     wrong = await client.post(rotate, json={"grace_seconds": 604_801}, headers=alice.headers)
     assert code(wrong) == (422, "validation_error")
-
-
-@pytest.fixture
-def other_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
-    """Puts a new key before the ring's old one, or in its place."""
-    old, new = get_settings().key_ring_text(), generate_key_text()
-
-    def use(is_old_kept: bool) -> None:
-        monkeypatch.setattr(get_settings(), "secret_keys", f"{new},{old}" if is_old_kept else new)
-        key_ring.cache_clear()
-
-    yield use
-    monkeypatch.undo()
-    key_ring.cache_clear()
 
 
 async def test_secret_when_the_ring_gets_a_new_key(

@@ -72,7 +72,8 @@ async def create_webhook(
     """Create a webhook.
 
     Events of these types are posted to the address, signed with `secret` by Standard Webhooks. They are sent
-    at least once: remember `webhook-id` to handle each once.
+    at least once: remember `webhook-id` to handle each once. What they carry you must be allowed to read
+    (`read_permission` of the type); of a key, its maker must.
     """
     made = await webhooks.create(body)
     response.headers["Location"] = f"/api/integrations/webhooks/{made.id}"

@@ -9,11 +9,12 @@ from fastapi import Depends
 from app.clients.outbound import CheckedUrl, UrlNotAllowed, get_outbound
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
-from app.core.errors import Conflict, FieldError, Invalid, NotFound, version_mismatch
+from app.core.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, version_mismatch
 from app.core.etags import is_stale
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.core.paging import Keyset, Page, PageQuery, Pager, Rows, Sort
+from app.core.permissions import Permission
 from app.models.integrations import WebhookEndpoint
 from app.repositories.integrations import ApiKeyRepository
 from app.repositories.integrations.webhooks import DeliveryRepository, EndpointRepository, SecretRepository
@@ -26,6 +27,7 @@ from app.schemas.integrations.webhooks import (
 )
 from app.schemas.realtime import EventTypeQuery, EventTypeRead
 from app.services.billing.entitlements import check_gauge
+from app.services.integrations.scopes import NO_RIGHTS, rights_or_none
 from app.services.integrations.webhooks.events import (
     WebhookEndpointCreated,
     WebhookEndpointDeleted,
@@ -34,7 +36,7 @@ from app.services.integrations.webhooks.events import (
     WebhookEndpointUpdated,
 )
 from app.services.integrations.webhooks.health import HEALTHY
-from app.services.integrations.webhooks.patterns import unknown_patterns
+from app.services.integrations.webhooks.patterns import needed_for, unknown_patterns
 from app.services.integrations.webhooks.signing import new_secret
 from app.services.integrations.webhooks.telling import facts_of, held_count
 from app.services.realtime.pull import EventTypes
@@ -74,10 +76,12 @@ class WebhookService:
     async def create(self, body: WebhookCreate) -> WebhookIssued:
         """Make an endpoint; the answer holds its secret.
 
-        402 `plan_limit_reached`; 409 `too_many_webhooks`; 422 `url_not_allowed`, `unknown_event_type`.
+        402 `plan_limit_reached`; 403 `permission_denied`; 409 `too_many_webhooks`; 422 `url_not_allowed`,
+        `unknown_event_type`.
         """
         url = checked(body.url)
         judge_patterns(body.events)
+        await self._judge_reading(needed_for(body.events))
         await self._make_room()
         endpoint = WebhookEndpoint(
             id=uuid7(),
@@ -100,7 +104,8 @@ class WebhookService:
     ) -> WebhookRead:
         """Change the fields that were sent; when nothing differs, nothing is written.
 
-        404; 412 `version_mismatch`; 422 as `create`.
+        404; 403, 422 as `create`; 412 `version_mismatch`. Types that it has already need no right, unless
+        they are to go to another address.
         """
         sent = body.changes(without=frozenset({"version", "is_active"}))
         if "events" in sent:
@@ -113,6 +118,8 @@ class WebhookService:
             raise version_mismatch(endpoint.version)
         changed = {name: value for name, value in sent.items() if value != getattr(endpoint, name)}
         if changed:
+            needed = needed_for(changed.get("events", endpoint.events))
+            await self._judge_reading(needed if "url" in changed else needed - needed_for(endpoint.events))
             endpoint = await self._write(endpoint, changed)
             if "events" in changed:
                 await self._cancel_unwanted(endpoint)
@@ -147,6 +154,29 @@ class WebhookService:
         if endpoint is None:
             raise NotFound()
         return endpoint
+
+    async def _judge_reading(self, needed: frozenset[Permission]) -> None:
+        """403 `permission_denied` unless the caller may read all that somewhere else is to be sent."""
+        lacking = sorted(needed - await self._rights()) if needed else []
+        if lacking:
+            raise Forbidden(
+                "permission_denied",
+                f"Events of these types carry what only `{lacking[0]}` lets you read; choose others.",
+                permission=lacking[0],
+            )
+
+    async def _rights(self) -> frozenset[Permission]:
+        """What the caller may read: of a key, what its maker may, since no key can hold all of it.
+
+        Its scope `webhooks:manage` is given by name alone, for that reason.
+        """
+        if self.principal.key_id is None:
+            return self.principal.permissions
+        keys = ApiKeyRepository(self.session)
+        key = await keys.get(self.principal.key_id)
+        if key is None:
+            return NO_RIGHTS
+        return rights_or_none(await keys.rights_of(self._organization, [key.created_by]), key.created_by)
 
     async def _make_room(self) -> None:
         """Lock the organisation and refuse one endpoint more than its plan has room for."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from app.core.events import REGISTRY
+from app.core.permissions import Permission
 
 EVERYTHING = "*"
 
@@ -17,6 +18,12 @@ def patterns_of(event_type: str) -> list[str]:
 def wants(patterns: Collection[str], event_type: str) -> bool:
     """Whether an endpoint with these patterns gets events of this type."""
     return not set(patterns).isdisjoint(patterns_of(event_type))
+
+
+def needed_for(patterns: Collection[str]) -> frozenset[Permission]:
+    """What somebody has to be allowed to read in order to be sent events of these types."""
+    carried = [event for event in REGISTRY.values() if event.webhook and wants(patterns, event.type)]
+    return frozenset(event.read_permission for event in carried if event.read_permission is not None)
 
 
 def unknown_patterns(patterns: Iterable[str]) -> list[int]:
