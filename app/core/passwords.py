@@ -45,7 +45,7 @@ DUMMY_HASH = (
     "$argon2id$v=19$m=19456,t=2,p=1$6P0/JwQAgDAGAMB4TylFKA$UZAER+4Wcgl5wG8hfrdaQ25kFySPcp/2gLBNSIlrGH0"
 )
 
-ProblemCode = Literal["too_short", "too_long", "common", "context"]
+ProblemCode = Literal["too_short", "too_long", "common", "context", "breached"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,10 @@ def password_problems(
     `minimum` is in code points after NFKC. Any character is allowed and no mixture is demanded
     (NIST SP 800-63B, 3.1.1.2). Frequent passwords come from the list of the zxcvbn package.
     """
-    if len(password) > _LONGEST_RAW_TEXT or len(_normalise(password)) > LONGEST_PASSWORD:
+    if len(password) > _LONGEST_RAW_TEXT or len(normalise(password)) > LONGEST_PASSWORD:
         return [PasswordProblem("too_long", f"A password has at most {LONGEST_PASSWORD} characters.")]
     problems = []
-    normalised = _normalise(password)
+    normalised = normalise(password)
     folded = normalised.casefold()
     if len(normalised) < minimum:
         problems.append(PasswordProblem("too_short", f"A password has at least {minimum} characters."))
@@ -108,8 +108,11 @@ def password_problems(
     return problems
 
 
-def _normalise(text: str) -> str:
-    # The same password may be typed as other code points on another keyboard (NIST SP 800-63B, 3.1.1.2).
+def normalise(text: str) -> str:
+    """The form in which passwords are hashed, compared and measured.
+
+    The same one may be typed as other code points on another keyboard (NIST SP 800-63B, 3.1.1.2).
+    """
     return unicodedata.normalize("NFKC", text)
 
 
@@ -118,7 +121,7 @@ def _secret(text: str) -> bytes | None:
     if len(text) > _LONGEST_RAW_TEXT:
         return None
     # A lone surrogate has no UTF-8 form of its own; this way every text has exactly one form.
-    secret = _normalise(text).encode("utf-8", "surrogatepass")
+    secret = normalise(text).encode("utf-8", "surrogatepass")
     return secret if len(secret) <= _LONGEST_SECRET_BYTES else None
 
 
@@ -169,6 +172,6 @@ def _common_passwords() -> frozenset[str]:
 def _context_words(email: str, full_name: str | None) -> set[str]:
     """Return what a password must not contain, folded; words below four letters would forbid too much."""
     local_part = email.rpartition("@")[0]
-    name = _normalise(full_name or "")
+    name = normalise(full_name or "")
     words = {local_part, name, name.replace(" ", ""), *_PRODUCT_WORDS}
     return {word.strip().casefold() for word in words if len(word.strip()) >= _SHORTEST_CONTEXT}

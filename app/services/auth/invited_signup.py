@@ -20,8 +20,8 @@ from app.services.auth.accounts import confirm_address
 from app.services.auth.first_factor import FirstFactor
 from app.services.auth.founding import found_account
 from app.services.auth.opening import open_session
+from app.services.auth.password_rules import refuse_weak_password
 from app.services.auth.refusals import signup_closed
-from app.services.auth.signup import refuse_weak_password
 from app.services.privacy.consents import record_signup, refuse_unknown_versions
 from app.services.team.invitations.joining import (
     Held,
@@ -56,7 +56,7 @@ class InvitedSignUpService:
         await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         address = parse_address(body.email)
         await self._refuse_early(body, token, address)
-        refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
+        await refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
         hashed = await hash_password(body.password)
         return await self._write(body, token, address, hashed, clock.now())
 

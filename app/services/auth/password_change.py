@@ -1,6 +1,5 @@
 """Owns the change of a password by its signed-in person, and the first password of an account without one."""
 
-import unicodedata
 from datetime import datetime
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from fastapi import Depends
 from app.core import clock
 from app.core.errors import Conflict, FieldError, Forbidden, Invalid
 from app.core.events import Event, emit
-from app.core.passwords import hash_password, verify_password
+from app.core.passwords import hash_password, normalise, verify_password
 from app.repositories.auth import Credentials, PeopleRepository, ThrottleRepository
 from app.schemas.auth import ChangePassword, PasswordChanged, SetPassword
 from app.services.auth.accounts import give_up_intruders_change, locked_person, void_tokens
@@ -17,9 +16,9 @@ from app.services.auth.one_time_tokens import MAGIC_LINK, PASSWORD_RESET, STEP_U
 from app.services.auth.opening import end_other_sessions, replace_session
 from app.services.auth.own_caller import OwnCaller
 from app.services.auth.own_sign_in import require_own_sign_in
+from app.services.auth.password_rules import refuse_weak_password
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import session_revoked
-from app.services.auth.signup import refuse_weak_password
 from app.services.auth.throttle import (
     counter_of,
     one_at_a_time,
@@ -54,14 +53,15 @@ class PasswordService:
                 "This account has no password yet; set one with POST /api/settings/password/set.",
             )
         key = await self._verify(body.current_password, found, now)
-        if _normal(body.new_password) == _normal(body.current_password):
+        if normalise(body.new_password) == normalise(body.current_password):
             detail = "This is the present password; choose another one."
             raise Invalid(
                 "password_unchanged", detail, errors=[FieldError(FIELD, "password_unchanged", detail)]
             )
-        hashed = await hash_password(body.new_password)
+        changed = await self._write(await hash_password(body.new_password), found.password_changed_at, now)
+        # Behind the lock of the person, as at a sign-in; two orders could deadlock.
         await ThrottleRepository(self.session).clear(key)
-        return await self._write(hashed, found.password_changed_at, now)
+        return changed
 
     async def set(self, body: SetPassword) -> PasswordChanged:
         """Give an account without a password its first one; 409 `password_already_set` for another."""
@@ -82,7 +82,7 @@ class PasswordService:
             raise session_revoked()
         require_own_sign_in(self.caller.principal, found.user)
         full_name = profile.full_name if profile else None
-        refuse_weak_password(new_password, email=found.user.email, full_name=full_name, pointer=FIELD)
+        await refuse_weak_password(new_password, email=found.user.email, full_name=full_name, pointer=FIELD)
         return found
 
     async def _verify(self, password: str, found: Credentials, now: datetime) -> bytes:
@@ -142,11 +142,6 @@ def _changed_meanwhile() -> Conflict:
         "password_changed_meanwhile",
         "The password was changed by another request at the same moment; sign in with the one that counts.",
     )
-
-
-def _normal(password: str) -> str:
-    """The form in which passwords are hashed, so that the same one typed otherwise is the same."""
-    return unicodedata.normalize("NFKC", password)
 
 
 Passwords = Annotated[PasswordService, Depends()]

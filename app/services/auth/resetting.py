@@ -35,10 +35,10 @@ from app.services.auth.one_time_tokens import (
     void_token,
     why_dead,
 )
+from app.services.auth.password_rules import refuse_weak_password
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import remembered, token_invalid
 from app.services.auth.second_factor import check_factor, has_active_factor
-from app.services.auth.signup import refuse_weak_password
 from app.services.auth.throttle import forgive
 from app.services.privacy.consents import withdraw_unproved
 
@@ -107,7 +107,7 @@ class ResettingService:
         now = clock.now()
         identifier = token_id(PASSWORD_RESET, body.token)
         account = await self._look(identifier, now)
-        refuse_weak_password(
+        await refuse_weak_password(
             body.new_password, email=account.email, full_name=account.full_name, pointer="/new_password"
         )
         if account.has_factor and body.code is None and body.backup_code is None:

@@ -8,11 +8,10 @@ from fastapi import Depends
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import DatabaseOf, Unscoped
-from app.core.errors import FieldError, Invalid
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.core.mail_addresses import MailAddress, parse_address
-from app.core.passwords import hash_password, password_problems
+from app.core.passwords import hash_password
 from app.models.auth import User
 from app.repositories.auth import PeopleRepository
 from app.schemas.auth import ConfirmationSent, SignUp
@@ -20,6 +19,7 @@ from app.services.auth.events import ConfirmationRequested, SignedUp, SignupRepe
 from app.services.auth.founding import PERSONAL_NAMES, give_home
 from app.services.auth.mail_limit import MailLimits
 from app.services.auth.one_time_tokens import EMAIL_CONFIRM, issue_for_person
+from app.services.auth.password_rules import refuse_weak_password
 from app.services.auth.refusals import signup_closed
 from app.services.privacy.consents import record_signup, refuse_unknown_versions
 
@@ -42,7 +42,7 @@ class SignUpService:
             raise signup_closed()
         await self.session.rollback()  # Nothing is hashed in a transaction; a claimed one begins anew.
         address = parse_address(body.email)
-        refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
+        await refuse_weak_password(body.password, email=address.address, full_name=body.full_name)
         is_known = await self._is_known(address.canonical)
         is_allowed = not is_known or await self.mails.allows(address.canonical)
         is_mailed = is_known and await self.mails.allows_notice(address.canonical)
@@ -116,21 +116,6 @@ async def request_confirmation(
     """Void the open confirmation of a locked account and have a new one mailed."""
     token_id = await issue_for_person(session, EMAIL_CONFIRM, user, now, code_challenge=code_challenge)
     await emit(session, ConfirmationRequested(user_id=user.id), private={"token_id": token_id})
-
-
-def refuse_weak_password(
-    password: str, *, email: str, full_name: str | None, pointer: str = "/password"
-) -> None:
-    """422 `password_rejected` with every reason, before anything is hashed; `pointer` is its field."""
-    found = password_problems(
-        password, email=email, full_name=full_name, minimum=get_settings().password_min_length
-    )
-    if found:
-        raise Invalid(
-            "password_rejected",
-            "Choose another password; see `errors`.",
-            errors=[FieldError(pointer, problem.code, problem.detail) for problem in found],
-        )
 
 
 SignUps = Annotated[SignUpService, Depends()]
