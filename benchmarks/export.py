@@ -61,7 +61,7 @@ async def _read(
     async with client.stream("GET", PATH) as answer:
         answer.raise_for_status()
         async for part in answer.aiter_bytes():
-            lines += part.count(b"\r\n")
+            lines += part.count(b"\n")
             received += len(part)
             peak = max(peak, service.process.memory_info().rss)
             if time.monotonic() - told > 5:
