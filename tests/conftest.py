@@ -25,7 +25,9 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core import collector
+from app.clients.oauth import id_tokens
+from app.core import collector, reads
+from app.core import database as database_module
 from app.core.database import Database, SystemSession, create_engine
 from app.core.key_calls import KeyCalls
 from app.core.limits import Limiter
@@ -46,6 +48,12 @@ pytest_plugins = [
     "tests.support.smtp_sink",
     "tests.support.stripe_sandbox",
 ]
+
+
+# Where many requests meet, the last one waits for all the others, on a slow machine longer than a service
+# lets anybody wait.
+database_module.LOCK_TIMEOUT = "60s"
+reads.PATIENCE_SECONDS = 60
 
 
 # Collecting makes a million objects that all stay; without looking at them it takes a third less.
@@ -115,6 +123,7 @@ def app(application: FastAPI, database: Database) -> Iterator[FastAPI]:
     application.state.database = database
     application.state.limiter = Limiter(None)
     application.state.key_calls = KeyCalls()
+    id_tokens._kept.clear()  # Keys of providers, perhaps asked for at a moved time.
     yield application
     application.state.database = None
 

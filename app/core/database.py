@@ -17,7 +17,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.sql.selectable import AliasedReturnsRows, SelectBase
 
-from app.core import clock
+from app.core import clock, reads
 from app.core.access import CurrentPrincipal, Principal
 from app.core.acting import ACT_AS_SQL, acting_values
 from app.core.events import announce_commit
@@ -26,6 +26,9 @@ from app.core.reads import Begun, InnerReads, PooledReads, Reads
 from app.models.base import Base, Owned, Personal, Reference, Shared, System
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+LOCK_TIMEOUT = "5s"
+"""How long a statement waits for what another transaction holds."""
 
 S = TypeVar("S", bound="ScopedSession")
 
@@ -259,7 +262,7 @@ def create_engine(url: str | URL, *, pool_size: int = 16, application_name: str 
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=reads.PATIENCE_SECONDS,
         pool_recycle=1800,
         hide_parameters=True,  # A failing statement is logged; what people sent must not be.
         json_serializer=lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
@@ -269,7 +272,7 @@ def create_engine(url: str | URL, *, pool_size: int = 16, application_name: str 
                 "application_name": application_name,
                 "timezone": "UTC",
                 "jit": "off",
-                "lock_timeout": "5s",
+                "lock_timeout": LOCK_TIMEOUT,
                 "statement_timeout": "60s",
                 "idle_in_transaction_session_timeout": "60s",
             },

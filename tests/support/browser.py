@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from tests.support.chromium import PROGRAM
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 BEGIN = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"

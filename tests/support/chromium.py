@@ -44,7 +44,7 @@ def load(url: str, folder: Path) -> Page:
         ],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=True,
     )
     return Page(done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE:" in line])

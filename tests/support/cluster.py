@@ -74,7 +74,7 @@ class Cluster:
         connection = await asyncpg.connect(self.server.url("postgres", driver=""))
         try:
             # Two clones of one template at once disturb each other; both simply queue.
-            for _ in range(100):
+            for _ in range(1200):
                 try:
                     await connection.execute(statement)
                 except asyncpg.ObjectInUseError:

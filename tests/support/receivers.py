@@ -35,7 +35,7 @@ class Receiver:
     def url(self, path: str = "/", *, scheme: str = "http", host: str = "hooks.example.test") -> str:
         return f"{scheme}://{host}:{self.port}{path}"
 
-    async def all_closed(self, within: float = 2.0) -> None:
+    async def all_closed(self, within: float = 60.0) -> None:
         """Wait until no connection is open; TimeoutError."""
         async with asyncio.timeout(within):
             while self.open_count:  # noqa: ASYNC110 - connections end without telling.

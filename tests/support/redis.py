@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.limits import windows
+from tests.support.ports import free_port
+
 PROGRAM = "redis-server"
 
 
@@ -20,7 +23,7 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -61,7 +64,7 @@ class RedisServer:
 
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
-        for _ in range(500):
+        for _ in range(6000):
             if self._process.poll() is not None:
                 break
             try:
@@ -74,16 +77,10 @@ class RedisServer:
         raise RuntimeError(f"{PROGRAM} did not start: {(self._folder / 'redis.log').read_text()}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A running Redis server, stopped after the test."""
+def redis_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """A running Redis server, stopped after the test; on a busy machine it may take its time."""
+    monkeypatch.setattr(windows, "_REDIS_TIMEOUT_SECONDS", 20)
     server = RedisServer(tmp_path)
     server.start()
     yield server

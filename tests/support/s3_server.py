@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.service import PLAIN
 
-PATIENCE = 30
+PATIENCE = 60
 BUCKET = "shop"
 SETTING_UP = 4
 """Requests that make the user and the bucket; from the next one on, every one must be signed."""

@@ -75,7 +75,7 @@ class Service:
 
     def get(self, path: str) -> Any:
         """The JSON at a path; HTTPError for refusals."""
-        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:  # noqa: S310 - always http
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:  # noqa: S310 - always http
             return json.load(answer)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
@@ -83,7 +83,7 @@ class Service:
         request = urllib.request.Request(  # noqa: S310 - always http
             f"{self.url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - always http
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - always http
             return json.load(answer)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import uvicorn
 from fastapi import FastAPI
-from httpx import AsyncClient, HTTPError, Response, Timeout
+from httpx import AsyncClient, HTTPError, Response
 from starlette.types import ASGIApp
 
 from app.core.database import Database
@@ -20,7 +20,9 @@ from app.core.events import Event, emit
 from app.jobs.sequencer import Sequencer
 from app.services.realtime.hub import Hub
 
-PATIENCE = 10.0
+PATIENCE = 60.0
+"""Seconds for what takes moments on a machine that has nothing else to do."""
+
 STREAM = "/api/realtime/stream"
 
 
@@ -117,9 +119,7 @@ async def following(
     http: AsyncClient, headers: dict[str, str], path: str = STREAM, **params: str
 ) -> AsyncIterator[Followed]:
     """Follow a stream inside the block; it has said hello when the block begins."""
-    async with http.stream(
-        "GET", path, headers=headers, params=params, timeout=Timeout(PATIENCE, read=60)
-    ) as answer:
+    async with http.stream("GET", path, headers=headers, params=params, timeout=PATIENCE) as answer:
         if answer.status_code != 200:
             raise AssertionError(f"{answer.status_code} {(await answer.aread()).decode()}")
         followed = Followed(answer)
@@ -194,7 +194,7 @@ class LiveServer:
 
 @contextlib.asynccontextmanager
 async def client_of(server: LiveServer) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(base_url=server.url, trust_env=False) as http:
+    async with AsyncClient(base_url=server.url, timeout=PATIENCE, trust_env=False) as http:
         yield http
 
 

@@ -1,8 +1,10 @@
 """The sandbox of Stripe for one test: a store in memory, and deliveries that the test decides on."""
 
+import asyncio
 import json
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -14,12 +16,27 @@ from app.clients.stripe import StripeClient, sandbox_client, use_client
 from app.clients.stripe.sandbox.controls import run_control
 from app.clients.stripe.sandbox.deliveries import Delivery, prepare
 from app.clients.stripe.sandbox.sandbox import Sandbox
+from app.clients.stripe.sandbox.server import Answer, Request
 from app.clients.stripe.sandbox.state import Object, State, shown
 from app.clients.stripe.sandbox.store import MemoryStore
 from app.clients.stripe.signature import HEADER, sign
 from app.core import clock
 
 WEBHOOK = "/api/stripe/webhook"
+
+
+class Held:
+    """Answers that are held back: `count` of them so far, until they are let go."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.let_go = asyncio.Event()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many are held back."""
+        async with asyncio.timeout(60):
+            while self.count < count:  # noqa: ASYNC110 - requests come without telling.
+                await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -97,6 +114,26 @@ class StripeSandbox:
     async def plan_fault(self, fault: str, *, times: int = 1, seconds: int = 0, **match: str) -> None:
         """Let the next requests by `method` and `path`, or the next deliveries of a `type`, go wrong."""
         await self.control("faults", fault=fault, times=times, seconds=seconds, match=match)
+
+    @contextmanager
+    def holding_back(self, path: str, *, times: int = 1) -> Iterator[Held]:
+        """Carry out the next requests to a path inside the block, and hold their answers back."""
+        held = Held()
+        answer = self.sandbox.request
+
+        async def late(request: Request) -> Answer:
+            answered = await answer(request)
+            if request.path == path and held.count < times:
+                held.count += 1
+                await held.let_go.wait()
+            return answered
+
+        self.sandbox.request = late  # type: ignore[method-assign]  # of this one sandbox
+        try:
+            yield held
+        finally:
+            held.let_go.set()
+            self.sandbox.request = answer  # type: ignore[method-assign]  # as above
 
     async def control(self, action: str, **body: Any) -> dict[str, Any]:
         """Use a control, such as `await sandbox.control("clock", advance="P1M")`."""

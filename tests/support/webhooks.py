@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.clients.outbound import OutboundClient
 from app.core.config import get_settings
 from app.core.database import Database
 from tests.support.events import handle_events
@@ -80,6 +81,13 @@ def allow_receivers(monkeypatch: pytest.MonkeyPatch, *receivers: Receiver) -> No
         ("outbound_ports", ports),
     ):
         monkeypatch.setattr(settings, name, value)
+
+
+def let_them_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up no request that nobody answers, however long a test takes."""
+    waits = OutboundClient.send.__kwdefaults__
+    assert "timeout_seconds" in waits
+    monkeypatch.setitem(waits, "timeout_seconds", 300.0)
 
 
 async def handle_until_now(database: Database) -> None:
