@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from app.core.config import Settings
 from app.demo.house import PASSWORD, TEAM
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -88,9 +88,7 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`python -m app serve` as a stranger starts it: nothing configured but the place and the port."""
     room = tmp_path_factory.mktemp("service")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (room / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--port", str(port)],
@@ -108,7 +106,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield Service(f"http://127.0.0.1:{port}", line.strip(), room / "log")
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
     assert process.returncode == 0, (room / "log").read_text()
 
 
@@ -141,7 +139,7 @@ def test_first_calls_when_pasted(service: Service, tmp_path: Path) -> None:
         env={**outside(), "API": service.address},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{service.log.read_text()}"
@@ -152,7 +150,7 @@ def test_first_calls_when_pasted(service: Service, tmp_path: Path) -> None:
     changes = [(entry["field"], entry["to_value"]) for entry in json.loads("{" + history)["items"]]
     assert {("status", "pending"), ("payment_status", "paid"), ("status", "delivered")} <= set(changes)
     address = f"{service.address}/api/products/{product_id}"
-    product = httpx.get(address, headers={"Authorization": f"Bearer {token}"}).json()
+    product = httpx.get(address, headers={"Authorization": f"Bearer {token}"}, timeout=60).json()
     assert (product["stock"], product["reserved"], product["available"]) == (8, 0, 8)
 
 
@@ -161,4 +159,4 @@ def test_pages_when_visited(service: Service) -> None:
     addresses = set(re.findall(r"`(/[a-z/.]+)`", section)) - {"/metrics"}
     assert len(addresses) >= 5
     for address in sorted(addresses):
-        assert httpx.get(service.address + address).status_code == 200, address
+        assert httpx.get(service.address + address, timeout=60).status_code == 200, address

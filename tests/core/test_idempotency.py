@@ -147,7 +147,7 @@ async def test_claim_when_transactions_were_given_up_is_taken_again(database: Da
         for name, waits in is_waiting.items():
             # The second comes when the first has given its transaction up; before, it would be told to wait.
             tasks.append(asyncio.create_task(post(name)))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await waits.wait()
         pool = database.engine.pool
         assert isinstance(pool, QueuePool)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -85,28 +84,29 @@ async def test_child_when_it_misbehaves(tmp_path: Path, program, fault: str) -> 
 
 async def test_child_when_it_computes_for_too_long(tmp_path: Path, program) -> None:
     program("while True: pass")
-    began = time.monotonic()
-    with pytest.raises(TaskFailed):
-        await run(tmp_path, cpu_seconds=1)
-    assert time.monotonic() - began < 9
+    async with asyncio.timeout(60):
+        with pytest.raises(TaskFailed):
+            await run(tmp_path, cpu_seconds=1)
 
 
 async def test_child_when_it_waits_for_too_long(
     tmp_path: Path, program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is killed together with what it has started."""
-    monkeypatch.setattr(isolation, "GRACE_SECONDS", 1)
     program(
-        "other = subprocess.Popen(['sleep', '60']); open('pid', 'w').write(str(other.pid)); time.sleep(60)"
+        "other = subprocess.Popen(['sleep', '600']); open('pid', 'w').write(str(other.pid)); time.sleep(600)"
     )
-    with pytest.raises(TaskFailed, match="too long"):
-        await run(tmp_path, cpu_seconds=1)
-    other = int((tmp_path / "pid").read_text())
-    for _ in range(100):
-        if not is_running(other):
+    noted = tmp_path / "pid"
+    for grace in (1, 10, 60):  # On a busy machine it takes a while until the child has begun.
+        monkeypatch.setattr(isolation, "GRACE_SECONDS", grace)
+        with pytest.raises(TaskFailed, match="too long"):
+            await run(tmp_path, cpu_seconds=1)
+        if noted.exists() and noted.read_text():
             break
-        await asyncio.sleep(0.05)
-    assert not is_running(other)
+    other = int(noted.read_text())
+    async with asyncio.timeout(60):
+        while is_running(other):  # noqa: ASYNC110 - nobody announces it
+            await asyncio.sleep(0.05)
 
 
 def is_running(process_id: int) -> bool:
@@ -118,9 +118,9 @@ def is_running(process_id: int) -> bool:
 
 
 async def test_request_when_its_caller_gives_up(tmp_path: Path, program) -> None:
-    program("open('pid', 'w').write(str(os.getpid())); time.sleep(60)")
-    task = asyncio.ensure_future(run(tmp_path))
-    for _ in range(500):
+    program("open('pid', 'w').write(str(os.getpid())); time.sleep(600)")
+    task = asyncio.ensure_future(run(tmp_path, cpu_seconds=120))
+    for _ in range(3000):
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             break
         await asyncio.sleep(0.02)
@@ -137,7 +137,7 @@ async def test_children_when_there_are_too_many(
     monkeypatch.setattr(get_settings(), "isolated_processes", 1)
     monkeypatch.setattr(isolation, "MAX_WAIT", 0.2)
     program("time.sleep(1); print('{}')")
-    found = await asyncio.gather(run(tmp_path), run(tmp_path), return_exceptions=True)
+    found = await asyncio.gather(*(run(tmp_path, cpu_seconds=60) for _ in range(2)), return_exceptions=True)
     (refusal,) = [item for item in found if isinstance(item, Exception)]
     assert isinstance(refusal, Unavailable)
     assert (refusal.code, refusal.headers) == ("processing_busy", {"Retry-After": "5"})

@@ -1,7 +1,5 @@
 """Leases: so many at once, in one process or in several, and none for ever."""
 
-import asyncio
-
 import pytest
 
 from app.core.limits import Limiter
@@ -53,18 +51,23 @@ async def test_lease_ends_when_nobody_renews_it() -> None:
 async def test_lease_ends_in_redis_when_nobody_renews_it(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_TAKE", "_RENEW"):
-        monkeypatch.setattr(
-            module, name, getattr(module, name).replace(f"now + {LEASE_SECONDS}", "now + 0.2")
-        )
+    scripts = {name: getattr(module, name) for name in ("_TAKE", "_RENEW")}
+
+    def let_it_be(now: int) -> None:
+        """Put a time of ours in the place of the server's clock."""
+        for name, script in scripts.items():
+            assert module._NOW in script
+            monkeypatch.setattr(module, name, script.replace(module._NOW, f"local now = {now} "))
+
     windows = RedisWindows(redis_server.url)
     leases = RedisLeases(windows.pool)
+    let_it_be(100)
     assert await leases.take("a", "1", 1)
-    await asyncio.sleep(0.15)
+    let_it_be(100 + LEASE_SECONDS - 1)
     await leases.renew([("a", "1")])
-    await asyncio.sleep(0.15)
+    let_it_be(100 + 2 * (LEASE_SECONDS - 1))
     assert not await leases.take("a", "2", 1)
-    await asyncio.sleep(0.1)
+    let_it_be(100 + 2 * LEASE_SECONDS)
     assert await leases.take("a", "2", 1)
     await windows.close()
 

@@ -96,7 +96,7 @@ def test_replicas_all_succeed_when_they_migrate_an_empty_database_at_once(url: s
         subprocess.Popen([sys.executable, "-c", program, url], cwd=migrations.ROOT, stderr=subprocess.PIPE)
         for _ in range(3)
     ]
-    outcomes = [(replica.communicate(timeout=60)[1].decode(), replica.returncode) for replica in replicas]
+    outcomes = [(replica.communicate(timeout=240)[1].decode(), replica.returncode) for replica in replicas]
     assert outcomes == [("", 0)] * 3
     assert migrations.current_heads(url) == migrations.code_heads()
 
@@ -113,7 +113,7 @@ def test_waiting_replica_lets_an_index_be_built_concurrently_when_it_queues(engi
         assert not arrived.is_set()
         build(first)
         assert not arrived.is_set()
-    second.join(timeout=10)
+    second.join(timeout=60)
     assert arrived.is_set()
 
 
@@ -125,9 +125,9 @@ def wait_in_queue(engine: Engine, arrived: threading.Event) -> None:
 
 
 def build(connection: Connection) -> None:
-    """Build an index without a transaction; fails after five seconds if a waiter's snapshot is in the way."""
+    """Build an index without a transaction; fails after 30 seconds if a waiter's snapshot is in the way."""
     direct = connection.execution_options(isolation_level="AUTOCOMMIT")
-    direct.execute(text("SET statement_timeout = '5s'"))
+    direct.execute(text("SET statement_timeout = '30s'"))
     direct.execute(text("CREATE INDEX CONCURRENTLY goods_id ON goods (id)"))
 
 

@@ -64,7 +64,7 @@ async def test_connection_when_its_server_process_is_gone(pooled: Database, clus
     gone = await pid(pooled)
     control = await asyncpg.connect(cluster.url("postgres").replace("+asyncpg", ""))
     try:
-        await control.execute("SELECT pg_terminate_backend($1, 5000)", gone)
+        await control.execute("SELECT pg_terminate_backend($1, 60000)", gone)
         assert await pid(pooled) != gone
         # Also when nobody has noticed yet: the process ends in the midst of a statement.
         asking = asyncio.create_task(pooled.reads.rows("SELECT pg_backend_pid(), pg_sleep(0.3)"))

@@ -85,7 +85,7 @@ def run(suite: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=240,
     )
 
 
@@ -111,6 +111,14 @@ def test_narrowed_run_when_a_route_is_not_exercised(suite: Path, narrowed: list[
     outcome = run(suite, *narrowed)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "routes that no test exercised" not in outcome.stdout
+
+
+def test_run_when_a_route_makes_something_and_says_not_where(suite: Path) -> None:
+    made = '\n\ndef test_make(ask):\n    ask("POST", "/api/things", status=201)\n'
+    (suite / "checks" / "test_making.py").write_text(made)
+    outcome = run(suite, "-n", "2")
+    assert outcome.returncode == 1, outcome.stdout + outcome.stderr
+    assert "POST /api/things" in outcome.stdout.partition("routes that answered 201 without Location")[2]
 
 
 async def test_record_when_the_route_belongs_to_a_router() -> None:

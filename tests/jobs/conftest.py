@@ -24,7 +24,7 @@ async def emit_all(database: Database, kind: type[Numbered], *numbers: int) -> N
             await emit(session, kind(number=number))
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Wait for something that another task does."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for knows nothing of tests

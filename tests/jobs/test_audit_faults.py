@@ -45,7 +45,7 @@ async def test_entries_when_the_worker_is_killed_before_they_have_their_place(
     async with database.system() as holder:
         await holder.execute(select(AuditHead).where(AuditHead.organization_id == chain).with_for_update())
         first = start_worker(url)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not (await db.scalar(WAITING_FOR_HEAD) and await waiting(db)):
                 await db.rollback()
                 await asyncio.sleep(0.02)
@@ -53,7 +53,7 @@ async def test_entries_when_the_worker_is_killed_before_they_have_their_place(
         await end(first)
     await upkeep.rescue_jobs(database, silent_for=timedelta(0))
     second = start_worker(url)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while len(await entries(db, of=chain)) < EVENTS:
             await db.rollback()
             await asyncio.sleep(0.05)

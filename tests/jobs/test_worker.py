@@ -1,6 +1,7 @@
 """The worker: runs what is queued, survives its database, and stops without losing anything."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -58,7 +59,7 @@ async def queue(database: Database, name: str, **arguments: Any) -> None:
         await defer(session, name, **arguments)
 
 
-async def test_event_is_handled_within_moments_when_a_worker_runs(database: Database, start: Start) -> None:
+async def test_event_and_its_job_are_done_when_a_worker_runs(database: Database, start: Start) -> None:
     done: list[int] = []
 
     @handler("note")
@@ -71,12 +72,9 @@ async def test_event_is_handled_within_moments_when_a_worker_runs(database: Data
 
     kind = declare_event(handlers=("note",))
     await start()
-    await emit_all(database, kind, 0)
-    await until(lambda: done == [0])
-    began = time.monotonic()
-    await emit_all(database, kind, 1)
-    await until(lambda: done == [0, 1])
-    assert time.monotonic() - began < 2
+    for number in range(2):
+        await emit_all(database, kind, number)
+        await until(lambda: done == list(range(number + 1)))  # noqa: B023 - awaited before the loop goes on
 
 
 async def test_worker_is_woken_before_its_poll_when_events_were_sequenced(
@@ -89,16 +87,17 @@ async def test_worker_is_woken_before_its_poll_when_events_were_sequenced(
         done.append(event.data["number"])
 
     kind = declare_event(handlers=("note",))
-    await start(worker_poll_ms=3_000)
-    await asyncio.wait_for(listening(database), 10)
-    seconds: list[float] = []
-    for number in range(5):
-        began = time.monotonic()
-        await emit_all(database, kind, number)
-        await until(lambda: len(done) > number)  # noqa: B023 - awaited before the loop goes on
-        seconds.append(time.monotonic() - began)
-    # A call that comes while the worker is looking for jobs is lost, and the poll makes up for it.
-    assert sorted(seconds)[2] < 1
+    await start(worker_poll_ms=60_000)
+    await asyncio.wait_for(listening(database), 60)
+    for turn in (1, 2):
+        before, began = len(done), time.monotonic()
+        # A call that comes while the worker is looking for jobs is lost; the next one brings both.
+        while len(done) == before:
+            await emit_all(database, kind, turn)
+            with contextlib.suppress(TimeoutError):
+                await until(lambda: len(done) > before, seconds=5)  # noqa: B023 - awaited before the loop goes on
+    # The last look without a call was at the end of the first turn, so the next one is a minute after that.
+    assert time.monotonic() - began < 50
 
 
 async def listening(database: Database) -> None:
@@ -137,7 +136,7 @@ async def test_job_is_retried_and_then_given_up_when_it_keeps_failing(
     failed = JOBS_FAILED.labels("test.broken")._value.get()
     await queue(database, "test.broken")
     await start(worker_poll_ms=20)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await states(database) != [("test.broken", "failed", 3)]:  # noqa: ASYNC110 - rows wake nobody
             await asyncio.sleep(0.02)
     assert len(attempts) == 3
@@ -155,8 +154,8 @@ async def test_running_job_ends_in_peace_when_the_worker_stops(database: Databas
 
     worker = await start()
     await queue(database, "test.slow")
-    await asyncio.wait_for(began.wait(), 10)
-    await worker.stop(5)
+    await asyncio.wait_for(began.wait(), 60)
+    await worker.stop(60)
     assert await states(database) == [("test.slow", "succeeded", 1)]
 
 
@@ -170,7 +169,7 @@ async def test_job_goes_back_to_the_queue_when_it_outlasts_the_stop(database: Da
 
     worker = await start()
     await queue(database, "test.endless")
-    await asyncio.wait_for(began.wait(), 10)
+    await asyncio.wait_for(began.wait(), 60)
     await worker.stop(0.1)
     assert await states(database) == [("test.endless", "todo", 1)]
 
@@ -189,7 +188,7 @@ async def test_worker_goes_on_when_all_its_connections_were_cut(database: Databa
     await until(lambda: done == [1])
     await cut(database)
     await emit_all(database, kind, 2)
-    await until(lambda: done == [1, 2], seconds=20)
+    await until(lambda: done == [1, 2])
 
 
 async def cut(database: Database) -> None:
@@ -204,13 +203,12 @@ async def test_worker_stops_quietly_when_its_database_is_gone(
     database: Database, start: Start, cluster: Cluster
 ) -> None:
     worker = await start()
-    await asyncio.wait_for(listening(database), 10)
+    await asyncio.wait_for(listening(database), 60)
     name = database.engine.url.database
     assert name is not None
     await cluster.drop(name)
-    began = time.monotonic()
-    await worker.stop(1)
-    assert time.monotonic() - began < 15
+    async with asyncio.timeout(60):
+        await worker.stop(1)
 
 
 @pytest.mark.fault
@@ -231,7 +229,7 @@ async def test_worker_waits_when_its_database_is_not_there_yet(
     await cluster.clone(name)
     await database.dispose()
     await emit_all(database, declare_event(handlers=("note",)), 1)
-    await until(lambda: done == [1], seconds=20)
+    await until(lambda: done == [1])
 
 
 async def test_every_job_has_a_queue_that_a_worker_looks_after() -> None:

@@ -17,6 +17,7 @@ class Words:
         self.words = words
         self.error = error
         self.left = asyncio.Event()
+        self.is_slow = asyncio.Event()
         self.closed = 0
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -30,6 +31,7 @@ class Words:
         self.left.set()
 
     def too_slow(self) -> bytes:
+        self.is_slow.set()
         return b"too slow"
 
     async def close(self) -> None:
@@ -61,7 +63,7 @@ class Reader:
 
 
 async def answer(source: Words, reader: Reader) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await EventStream(source)({"type": "http"}, reader.receive, reader.send)
 
 
@@ -75,7 +77,8 @@ def test_frame_is_one_block_when_its_data_has_lines() -> None:
 async def test_source_is_closed_when_the_reader_goes() -> None:
     source, reader = Words(b"one", b"two"), Reader()
     task = asyncio.create_task(answer(source, reader))
-    await asyncio.sleep(0.01)
+    while len(reader.sent) < 3:  # noqa: ASYNC110 - a list tells nobody
+        await asyncio.sleep(0.01)
     assert not task.done()
     reader.gone.set()
     await task
@@ -96,10 +99,10 @@ async def test_answer_ends_when_a_write_is_blocked(
     monkeypatch: pytest.MonkeyPatch, takes_again: bool
 ) -> None:
     monkeypatch.setattr(event_stream, "WRITE_SECONDS", 0.05)
-    monkeypatch.setattr(event_stream, "FAREWELL_SECONDS", 0.1)
+    monkeypatch.setattr(event_stream, "FAREWELL_SECONDS", 60 if takes_again else 0.1)
     source, reader = Words(b"block", b"never read"), Reader()
     task = asyncio.create_task(answer(source, reader))
-    await asyncio.sleep(0.08)
+    await source.is_slow.wait()
     if takes_again:
         reader.takes.set()
     await task
@@ -113,8 +116,10 @@ async def test_source_is_closed_when_it_fails_or_the_server_stops() -> None:
         await answer(source, reader)
     assert isinstance(raised.value.exceptions[0], ZeroDivisionError)
     stopped = Words(b"one")
-    task = asyncio.create_task(answer(stopped, Reader()))
-    await asyncio.sleep(0.01)
+    reader = Reader()
+    task = asyncio.create_task(answer(stopped, reader))
+    while len(reader.sent) < 2:  # noqa: ASYNC110 - a list tells nobody
+        await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

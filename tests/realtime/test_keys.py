@@ -175,7 +175,7 @@ async def test_stream_when_the_keys_creator_is_suspended(
 async def test_stream_when_its_key_ends_by_itself(
     http: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
-    soon = clock.now() + timedelta(seconds=2)
+    soon = clock.now() + timedelta(minutes=10)
     _, expiring = await make_api_key_row(db, owner=alice, expires_at=soon)
     rotated, replaced = await make_api_key_row(db, owner=alice)
     async with (
@@ -183,11 +183,14 @@ async def test_stream_when_its_key_ends_by_itself(
         following(http, {"X-API-Key": replaced}) as second,
     ):
         answer = await http.post(
-            f"{KEYS}/{rotated.id}/rotate", json={"grace_seconds": 2}, headers=alice.headers
+            f"{KEYS}/{rotated.id}/rotate", json={"grace_seconds": 600}, headers=alice.headers
         )
         assert answer.status_code == 201
-        assert (await first.end()).data == {"code": "session_expired", "reconnect": False}
-        assert (await second.end()).data == ENDED
+        with clock.travel(timedelta(minutes=9, seconds=10)):
+            await first.first("auth_expiring")
+        with clock.travel(timedelta(minutes=11)):
+            assert (await first.end()).data == {"code": "session_expired", "reconnect": False}
+            assert (await second.end()).data == ENDED
     assert [frame.kind for frame in first.frames if frame.kind == "auth_expiring"] == ["auth_expiring"]
 
 

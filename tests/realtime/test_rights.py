@@ -192,7 +192,7 @@ async def test_rights_hold_when_they_change_while_the_stream_is_opened(
 async def sequenced(database: Database, server: LiveServer, count: int) -> None:
     """Wait until the hub has seen so many events."""
     found: list[int] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found) < count:
             async with database.system(autocommit=True) as session:
                 found = list(await session.scalars(select(EventLog.pos).order_by(EventLog.pos)))

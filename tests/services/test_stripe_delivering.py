@@ -62,7 +62,7 @@ async def attempts(sandbox: StripeSandbox) -> list[int]:
 
 async def delivered(sandbox: StripeSandbox) -> None:
     """Wait until nothing is left to deliver."""
-    for _ in range(400):
+    for _ in range(1200):
         if not await sandbox.events():
             return
         await asyncio.sleep(0.05)
@@ -97,7 +97,7 @@ async def test_event_when_nobody_listens(stripe_sandbox: StripeSandbox, intake: 
     await stripe_sandbox.call("customers.create", email="a@b.example")
     lost = Deliverer(stripe_sandbox.sandbox, Settings(_env_file=None, port=1))
     await lost.start()
-    for _ in range(400):
+    for _ in range(1200):
         if await attempts(stripe_sandbox) != [0]:
             break
         await asyncio.sleep(0.05)
