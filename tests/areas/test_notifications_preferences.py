@@ -336,7 +336,7 @@ async def test_wishes_when_each_takes_back_what_the_other_makes(
         await holder.execute(last.with_for_update())
         async with asyncio.TaskGroup() as both:
             tasks = [both.create_task(change(*wish)) for wish in ((True, False) * 2, (False, True) * 2)]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await db.scalar(WAITING) != len(tasks):
                     await db.rollback()
             await holder.rollback()

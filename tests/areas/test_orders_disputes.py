@@ -150,15 +150,12 @@ async def test_dispute_when_an_answer_is_older_than_the_decision(disputed: Dispu
     """One job has asked before the dispute was won, and applies the answer afterwards."""
     await disputed.open()
     subject = {"id": disputed.dispute["id"], "object": "dispute"}
-    path = f"/v1/disputes/{disputed.dispute['id']}"
-    await disputed.stripe.plan_fault("slow", seconds=1, method="GET", path=path)
-    late = asyncio.create_task(sync_object(disputed.database, "charge.dispute.updated", subject))
-    async with asyncio.timeout(10):
-        while await disputed.stripe.sandbox.change(lambda state: bool(state.document["faults"])):
-            await disputed.read()
-    await disputed.close("won")
-    assert not late.done()
-    assert states(await disputed.read()) == ("confirmed", "paid", None)
+    with disputed.stripe.holding_back(f"/v1/disputes/{disputed.dispute['id']}") as held:
+        late = asyncio.create_task(sync_object(disputed.database, "charge.dispute.updated", subject))
+        await held.until(1)
+        await disputed.close("won")
+        assert not late.done()
+        assert states(await disputed.read()) == ("confirmed", "paid", None)
     await late
     assert states(await disputed.read()) == ("confirmed", "paid", None)
     assert await disputed.moved() == [("dispute", -12345), ("dispute_reversal", 12345)]

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -280,7 +279,7 @@ async def test_refund_when_the_worker_is_killed_before_it_records(
     ).scalar_one()
     url = database.engine.url.render_as_string(hide_password=False)
     process = await asyncio.to_thread(start_doomed, url, shared_path, alice.organization_id, command.id)
-    await asyncio.to_thread(process.join, 60)
+    await asyncio.to_thread(process.join, 120)
     assert process.exitcode == -signal.SIGKILL
     told = await read(client, alice, order)
     assert (told["amount_refunded"], told["amount_refund_pending"]) == (0, 5000)
@@ -311,36 +310,25 @@ async def test_checkouts_when_they_are_asked_for_at_once(
     assert {answer.json()["session_id"] for answer in answers if answer.is_success} == {found[0]["id"]}
 
 
-async def seconds(client: AsyncClient, alice: Persona, product_id: UUID, turns: int = 40) -> float:
-    """What a read and a list take in the median."""
-    taken = []
-    for _ in range(turns):
-        began = time.perf_counter()
-        answer = await client.get(f"/api/products/{product_id}", headers=alice.headers)
-        taken.append(time.perf_counter() - began)
-        assert answer.status_code == 200
-    return sorted(taken)[turns // 2]
-
-
-async def test_other_routes_when_stripe_hangs_for_many_seconds(
-    client: AsyncClient, db: SystemSession, alice: Persona, stripe_sandbox: StripeSandbox
+async def test_other_routes_when_stripe_hangs(
+    client: AsyncClient, db: SystemSession, database: Database, alice: Persona, stripe_sandbox: StripeSandbox
 ) -> None:
     """More requests wait for Stripe than there are connections; none of them holds one."""
+    await grant_plan(db, alice.organization_id, "enterprise")
     product = await make_product(db, owner=alice, price=1000, stock=100)
-    product_id = product.id
-    before = await seconds(client, alice, product_id)
-    await control(stripe_sandbox, "faults", fault="slow", seconds=10, times=20)
     body = order_body((product, 1), payment_method="checkout", checkout=PATHS)
-    waiting = [
-        asyncio.ensure_future(client.post("/api/orders", headers=alice.headers, json=body)) for _ in range(20)
-    ]
-    while await count(db, StripeCommand, StripeCommand.status == "sent") < 20:
+    await db.close()
+    with stripe_sandbox.holding_back("/v1/checkout/sessions", times=25) as held:
+        waiting = [
+            asyncio.ensure_future(client.post("/api/orders", headers=alice.headers, json=body))
+            for _ in range(25)
+        ]
+        await held.until(25)
+        # What single statements keep in hand is given back; what is left would be held by a request.
+        await database.reads.close()
+        assert database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # the pool of an engine
+        assert (await client.get("/api/products", headers=alice.headers)).status_code == 200
         assert not any(request.done() for request in waiting)
-        await db.rollback()
-        await asyncio.sleep(0.1)
-    during = await seconds(client, alice, product_id)
-    assert not any(request.done() for request in waiting)
     answers = await asyncio.gather(*waiting)
-    assert Counter(answer.status_code for answer in answers) == {201: 20}
+    assert Counter(answer.status_code for answer in answers) == {201: 25}
     assert all(states(answer.json()) == ("pending", "unpaid", None) for answer in answers)
-    assert during < 4 * before + 0.02

@@ -56,7 +56,7 @@ async def while_waiting(
         applier = PaymentApplier(session, alice.organization_id, "test")
         await applier.take(order_id)
         waiting = asyncio.ensure_future(task)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await db.scalar(WAITING):
                 await db.rollback()
         await db.rollback()

@@ -216,13 +216,12 @@ async def test_upload_when_nothing_comes_any_more(
 
     async def pieces() -> AsyncIterator[bytes]:
         yield part(picture())[:200]
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
 
-    began = time.monotonic()
-    answer = await send(client, alice, pieces())
+    async with asyncio.timeout(60):
+        answer = await send(client, alice, pieces())
     assert (answer.status_code, answer.json()["code"]) == (400, "upload_stalled")
     assert answer.headers["connection"] == "close"
-    assert time.monotonic() - began < 5
 
 
 async def test_upload_when_it_drips(

@@ -290,7 +290,7 @@ async def test_command_when_two_workers_take_it_at_once(
     create = calls.call
 
     async def slowly(client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # Time for the other, who finds it taken, or done if it comes later.
         return await create(client, params, key)
 
     monkeypatch.setattr(calls, "call", slowly)

@@ -1,7 +1,6 @@
 """The sandbox's checkout page in a real browser: a plan is bought, and an order is paid at the second try."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,19 +11,14 @@ from httpx import AsyncClient
 
 from tests.support.browser import Browser
 from tests.support.cluster import Cluster
+from tests.support.ports import free_port
 from tests.support.provider import PlayedProvider, Reply, playing
 from tests.support.server import basket, open_shop
 from tests.support.service import Service
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 PATHS = {"success_path": "/paid?session={CHECKOUT_SESSION_ID}", "cancel_path": "/plans"}
 DECLINED, GOOD = "button[value=card_declined]", "button[value=card]"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ async def http(
         APP_URL=app.url,
     )
     try:
-        async with AsyncClient(base_url=service.url, timeout=30, trust_env=False) as client:
+        async with AsyncClient(base_url=service.url, timeout=60, trust_env=False) as client:
             yield client
     finally:
         service.stop()

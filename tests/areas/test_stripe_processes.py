@@ -62,7 +62,7 @@ async def kill(database: Database, path: Path, command: StripeCommandRow) -> int
     """Let a process of its own run the command and die; answers its exit code."""
     url = database.engine.url.render_as_string(hide_password=False)
     process = await asyncio.to_thread(start_doomed, url, path, command.organization_id, command.id)
-    await asyncio.to_thread(process.join, 60)
+    await asyncio.to_thread(process.join, 120)
     return process.exitcode
 
 

@@ -150,15 +150,18 @@ async def test_steps_when_the_process_dies_while_it_calls(
 async def test_steps_when_a_key_is_sent_twice_at_once(
     database: Database, db: SystemSession, alice: Persona, calls: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = calls.call
+    create, let_go = calls.call, asyncio.Event()
 
     async def slowly(*arguments: Any) -> dict[str, Any]:
-        await asyncio.sleep(0.3)
+        await let_go.wait()
         return await create(*arguments)
 
     monkeypatch.setattr(calls, "call", slowly)
-    found = await asyncio.gather(*(run(database, alice, "key-1") for _ in range(2)), return_exceptions=True)
-    assert sum(isinstance(outcome, StripeCommandRow) for outcome in found) == 1
+    tasks = [asyncio.create_task(run(database, alice, "key-1")) for _ in range(2)]
+    (refused,), (winner,) = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert refused.exception() is not None, "the other is under way"
+    let_go.set()
+    assert isinstance(await winner, StripeCommandRow)
     assert await count(db) == len(calls.calls) == 1
 
 

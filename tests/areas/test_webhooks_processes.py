@@ -24,7 +24,7 @@ from tests.factories.webhooks import happen, make_delivery, make_webhook
 from tests.support.personas import Persona
 from tests.support.receivers import hang, reply
 from tests.support.webhook_process import start_sender
-from tests.support.webhooks import Hook, handle_until_now, hooking
+from tests.support.webhooks import Hook, handle_until_now, hooking, let_them_hang
 
 pytestmark = pytest.mark.commits
 
@@ -46,7 +46,7 @@ async def hook(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hook]:
         yield hook
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await is_so():  # noqa: ASYNC110 - what it waits for happens elsewhere.
             await asyncio.sleep(0.02)
@@ -141,6 +141,7 @@ async def test_endpoints_when_one_of_them_is_slow(
 ) -> None:  # fmt: skip
     """Real workers deliver to the others while all that goes to the slow one hangs."""
     hook.behaves = hang
+    let_them_hang(monkeypatch)
     await make_webhook(db, owner=charlie, url=hook.url, events=["product.*"])
     async with hooking(monkeypatch) as healthy:
         await make_webhook(db, owner=alice, url=healthy.url, events=["product.*"])
@@ -158,7 +159,7 @@ async def test_endpoints_when_one_of_them_is_slow(
             async def has_come() -> bool:
                 return len(healthy.ids) == len(happened)
 
-            await until(has_come, seconds=10)
+            await until(has_come)
             assert hook.receiver is not None
             assert hook.receiver.open_count == 5, "five at once, and no more"
             assert sorted(healthy.ids) == sorted(str(event_id) for event_id in happened)
