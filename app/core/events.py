@@ -96,9 +96,9 @@ class Event:
             REGISTRY[cls.type] = cls
 
     def data(self) -> dict[str, Any]:
-        """The payload as JSON values."""
+        """The payload as JSON values; a field that would be a word taken here has an underscore behind it."""
         return {
-            field.name: to_jsonable_python(getattr(self, field.name), serialize_unknown=False)
+            field.name.rstrip("_"): to_jsonable_python(getattr(self, field.name), serialize_unknown=False)
             for field in fields(self)
         }
 

@@ -235,10 +235,11 @@ def test_class_when_it_is_declared(event: type[Event]) -> None:
     parameters = event.__dataclass_params__  # type: ignore[attr-defined]
     assert parameters.frozen, "an event is a fact: @dataclass(frozen=True, kw_only=True)"
     assert all(field.kw_only for field in dataclasses.fields(event)), "@dataclass(frozen=True, kw_only=True)"
+    fields = {field.name for field in dataclasses.fields(event)}
+    assert "token_id" not in fields, "whoever reads an event must not learn of tokens: pass it as private"
     assert event.description.endswith("."), "describe the event in a sentence, for customers"
     if event.subject:
-        names = {field.name for field in dataclasses.fields(event)}
-        assert event.subject[1] in names, f"its subject is the field {event.subject[1]}, which it has not"
+        assert event.subject[1] in fields, f"its subject is the field {event.subject[1]}, which it has not"
     if event.audience == "organization":
         assert event.read_permission, "nobody may read it: give it a read_permission"
     if event.webhook:

@@ -231,7 +231,7 @@ class PasswordResetAsked(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordResetRequested(Event):
-    """An account gets a link to a new password; private: the device that asked."""
+    """An account gets a link to a new password; private: the device that asked, and `token_id`."""
 
     type: ClassVar[str] = "auth.password_reset_requested"
     description: ClassVar[str] = "A reset of the password was asked for."
@@ -241,7 +241,6 @@ class PasswordResetRequested(Event):
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
     user_id: UUID
-    token_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +273,10 @@ class MagicLinkAsked(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class MagicLinkRequested(Event):
-    """An address gets a link to sign in; the person is null while nobody has it. Private: the device."""
+    """An address gets a link to sign in; the person is null while nobody has it.
+
+    Private: the device, and `token_id`.
+    """
 
     type: ClassVar[str] = "auth.magic_link_requested"
     description: ClassVar[str] = "A link to sign in was asked for."
@@ -283,4 +285,3 @@ class MagicLinkRequested(Event):
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")
 
     user_id: UUID | None
-    token_id: UUID

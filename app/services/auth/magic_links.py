@@ -102,8 +102,8 @@ async def request_magic_link(session: SystemSession, wish: Mapping[str, Any]) ->
         made = await issue_for_person(session, MAGIC_LINK, user, now, **values)
     else:
         return
-    requested = MagicLinkRequested(user_id=user.id if user else None, token_id=made)
-    await emit(session, requested, private=wish["seen"])
+    requested = MagicLinkRequested(user_id=user.id if user else None)
+    await emit(session, requested, private={**wish["seen"], "token_id": made})
 
 
 class MagicSignInService:

@@ -84,12 +84,15 @@ async def _confirmation(session: SystemSession, recipient: Recipient, token_id: 
 
 @mails_for(PasswordResetRequested, MagicLinkRequested)
 async def link_mails(
-    session: SystemSession, event_type: str, data: dict[str, Any], private: dict[str, Any]
+    session: SystemSession,
+    event_type: str,
+    data: dict[str, Any],  # noqa: ARG001 - the token says whose it is
+    private: dict[str, Any],
 ) -> list[MailRequest]:
     """The mails with a link that lets somebody in; none for a link that was used or replaced meanwhile."""
     is_reset = event_type == PasswordResetRequested.type
     purpose = PASSWORD_RESET if is_reset else MAGIC_LINK
-    token = await OneTimeTokenRepository(session).of_purpose(UUID(data["token_id"]), purpose)
+    token = await OneTimeTokenRepository(session).of_purpose(UUID(private["token_id"]), purpose)
     if token is None or not is_live(token, clock.now()):
         return []
     if is_reset:

@@ -76,7 +76,8 @@ async def request_reset(session: SystemSession, wish: Mapping[str, Any]) -> None
     if user is None or user.status != "active":
         return
     made = await issue_for_person(session, PASSWORD_RESET, user, clock.now())
-    await emit(session, PasswordResetRequested(user_id=user.id, token_id=made), private=wish["seen"])
+    private = {**wish["seen"], "token_id": made}
+    await emit(session, PasswordResetRequested(user_id=user.id), private=private)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,6 @@ def _sample(event: type[Event]) -> dict[str, Any]:
 
 def _fields(kind: type[Any]) -> dict[str, Any]:
     hints = get_type_hints(kind)
-    # A field that would be a word of the language has an underscore behind it, which is not sent.
     return {
         field.name.rstrip("_"): _value(field.name, hints[field.name]) for field in dataclasses.fields(kind)
     }

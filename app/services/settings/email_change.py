@@ -158,8 +158,8 @@ class EmailProofService:
         )
         await emit(
             self.session,
-            EmailChanged(user_id=user.id, change_id=change.id, token_id=undo_id),
-            private=seen(self.device, now),
+            EmailChanged(user_id=user.id, change_id=change.id),
+            private={**seen(self.device, now), "token_id": undo_id},
         )
         return EmailChangeDone(email=user.email)
 
@@ -218,8 +218,8 @@ async def prepare_email_change(
             subject_id=change.id,
             expires_at=change_expires_at(change),
         )
-    prepared = EmailChangePrepared(user_id=user_id, change_id=change_id, token_id=made)
-    await emit(session, prepared, private=private)
+    prepared = EmailChangePrepared(user_id=user_id, change_id=change_id)
+    await emit(session, prepared, private={**private, "token_id": made})
 
 
 def change_expires_at(change: EmailChange) -> datetime:

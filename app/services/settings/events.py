@@ -84,7 +84,10 @@ class EmailChangeRequested(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EmailChangePrepared(Event):
-    """The mails of a change of address are due; there is no token when another account has the address."""
+    """The mails of a change of address are due; private: the device, and `token_id`.
+
+    There is no token when another account has the address.
+    """
 
     type: ClassVar[str] = "user.email_change_prepared"
     description: ClassVar[str] = "The proof of a new address was prepared."
@@ -95,12 +98,11 @@ class EmailChangePrepared(Event):
 
     user_id: UUID
     change_id: UUID
-    token_id: UUID | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmailChanged(Event):
-    """A person proved their new address, and it counts; private: the device."""
+    """A person proved their new address, and it counts; private: the device, and the undo's `token_id`."""
 
     type: ClassVar[str] = "user.email_changed"
     description: ClassVar[str] = "A person changed their address."
@@ -113,7 +115,6 @@ class EmailChanged(Event):
 
     user_id: UUID
     change_id: UUID
-    token_id: UUID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ async def address_mails(
     if recipient is None or change is None:
         return []
     if event_type == EmailChangePrepared.type:
-        return await _prepared(session, recipient, change, data, private)
+        return await _prepared(session, recipient, change, private)
     facts = device_facts(recipient, private)
     if event_type == EmailChangeUndone.type:
         return [
@@ -60,7 +60,7 @@ async def address_mails(
         ]
     if change.status != "confirmed" or change.undo_until is None:
         return []
-    link = MailLink(purpose=EMAIL_CHANGE_UNDO, token_id=UUID(data["token_id"]), path=UNDO_PAGE)
+    link = MailLink(purpose=EMAIL_CHANGE_UNDO, token_id=UUID(private["token_id"]), path=UNDO_PAGE)
     return [
         mail_to(
             recipient,
@@ -78,13 +78,12 @@ async def _prepared(
     session: SystemSession,
     recipient: Recipient,
     change: EmailChange,
-    data: Mapping[str, Any],
     private: Mapping[str, Any],
 ) -> list[MailRequest]:
     """The notice to the present address, and the link to the new one, or a notice to who has it."""
     facts = device_facts(recipient, private)
     mails = [mail_to(recipient, "email_change_notice", "security", facts, to=change.old_email)]
-    if data["token_id"] is None:
+    if private["token_id"] is None:
         holder = await holder_of(session, parse_address(change.new_email).canonical)
         other = await recipient_of(session, holder.id) if holder is not None else None
         if other is not None:
@@ -92,7 +91,7 @@ async def _prepared(
         return mails
     expires_at = change_expires_at(change)
     if change.status == "pending" and expires_at > clock.now():
-        link = MailLink(purpose=EMAIL_CHANGE, token_id=UUID(data["token_id"]), path=CONFIRM_PAGE)
+        link = MailLink(purpose=EMAIL_CHANGE, token_id=UUID(private["token_id"]), path=CONFIRM_PAGE)
         # Nobody has proved this address yet, so what people call themselves is not sent there.
         nameless = {**facts, "name": "", "until": moment(expires_at)}
         mails.append(

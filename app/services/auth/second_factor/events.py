@@ -13,7 +13,7 @@ class MfaFailed(Event):
 
     type: ClassVar[str] = "auth.mfa_failed"
     description: ClassVar[str] = "A second factor was wrong."
-    audience: ClassVar[Audience] = "internal"
+    audience: ClassVar[Audience] = "personal"
     outcome: ClassVar[Literal["success", "failure", "denied"]] = "failure"
     subject: ClassVar[tuple[str, str] | None] = ("user", "user_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("user", "user_id"),), subject="user_id")

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
+
+from pydantic import Field
 
 from app.core.events import AuditSpec
 from app.services.billing.events import BillingEvent, InvoiceEvent
@@ -164,7 +166,7 @@ class PaymentMethodEvent(BillingEvent):
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("payment_method", "payment_method_id"),))
 
     payment_method_id: UUID
-    method_type: str
+    type_: Annotated[str, Field(alias="type")]
     last4: str | None
 
 

@@ -67,7 +67,7 @@ async def _add(
     )
     if is_first:
         await tell_stripe_default(session, row)
-    event = PaymentMethodAdded(payment_method_id=row.id, method_type=row.type, last4=row.last4)
+    event = PaymentMethodAdded(payment_method_id=row.id, type_=row.type, last4=row.last4)
     await emit(session, event, organization_id=organization_id)
     subscription = await SubscriptionRepository(session).live(organization_id)
     if subscription is not None and subscription.status == "trialing":
@@ -84,7 +84,7 @@ async def detach(session: ScopedSession, row: PaymentMethod, now: datetime) -> N
     if was_default and others:
         await methods.set_default(row.organization_id, others[0].id)
         await tell_stripe_default(session, others[0])
-    event = PaymentMethodRemoved(payment_method_id=row.id, method_type=row.type, last4=row.last4)
+    event = PaymentMethodRemoved(payment_method_id=row.id, type_=row.type, last4=row.last4)
     await emit(session, event, organization_id=row.organization_id)
 
 

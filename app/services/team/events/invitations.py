@@ -15,7 +15,7 @@ class InvitationEvent(Event):
     """What every event of an invitation says; private: `organization_id`, and `email`."""
 
     audience: ClassVar[Audience] = "organization"
-    read_permission: ClassVar[Permission | None] = Permission.members_invite
+    read_permission: ClassVar[Permission | None] = Permission.members_read
     subject: ClassVar[tuple[str, str] | None] = ("invitation", "invitation_id")
     audit: ClassVar[AuditSpec | str] = AuditSpec(
         targets=INVITATION, subject="invitation_id", personal=("email",)

@@ -44,15 +44,9 @@ class MemberChange(MemberEvent):
 
     audit: ClassVar[AuditSpec | str] = AuditSpec(targets=MEMBER, subject="user_id", changes="changes")
 
-    # `from` is a word of the language, so only the payload has it.
     from_: Annotated[str, Field(alias="from")]
     to: str
     changes: dict[str, Any]
-
-    def data(self) -> dict[str, Any]:
-        """The payload, in which the first word is called `from`."""
-        found = super().data()
-        return {"from" if name == "from_" else name: value for name, value in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
