@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -45,6 +46,16 @@ class OrderRepository(Narrowed[Order]):
             return None
         found: UUID | None = await self.session.scalar(select(Order.id).where(condition, *self.mine()))
         return found
+
+    async def payment_moved_since(self, order_id: UUID, moment: datetime) -> bool:
+        """Whether the payment status of an order has changed since that moment of the database's clock."""
+        statement = select(literal(1)).where(
+            OrderStatusHistory.order_id == order_id,
+            OrderStatusHistory.field == "payment_status",
+            OrderStatusHistory.created_at > moment,
+            *self.mine(OrderStatusHistory),
+        )
+        return await self.session.scalar(statement.limit(1)) is not None
 
     async def view(self, reference: str | UUID) -> OrderView | None:
         """The order with this id or number and everything about it, in one statement."""

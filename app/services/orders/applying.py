@@ -1,7 +1,7 @@
 """Money that Stripe has taken for an order: what it does there, in whatever state the order is by then."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +35,12 @@ from app.services.orders.provider_refunds import refund_all
 from app.services.orders.states import PAYMENT_STATUS_MOVES, UNPAID
 from app.services.products.stock import Actor, StockService
 from app.services.stripe_webhooks.commands import queue_command
-from app.services.stripe_webhooks.effects import CustomerConflict, EventDead, EventUnresolved
+from app.services.stripe_webhooks.effects import (
+    CustomerConflict,
+    EventDead,
+    EventOutrun,
+    EventUnresolved,
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -47,6 +52,9 @@ SECOND_CHANCE = timedelta(minutes=45)
 
 CLOSED = frozenset({"cancelled", "returned"})
 
+PASSING = frozenset({"processing", "requires_action", "requires_payment_method"})
+"""States of an intent that any other may follow: what is not new may be wrong by now."""
+
 AUTHENTICATION_REQUIRED = "authentication_required"
 """What `payment_failure_code` says while the buyer has not confirmed a payment (3-D Secure)."""
 
@@ -55,11 +63,22 @@ Events = list[OrderEventKind] | None
 
 
 class PaymentApplier:
-    """Applies PaymentIntents to orders of one organisation, each once however often it is told of."""
+    """Applies PaymentIntents to orders of one organisation, each once however often it is told of.
 
-    def __init__(self, session: ScopedSession, organization_id: UUID, cause: str) -> None:
+    `fetched_at` is the database's time before they were fetched; None where nothing may have come between.
+    """
+
+    def __init__(
+        self,
+        session: ScopedSession,
+        organization_id: UUID,
+        cause: str,
+        *,
+        fetched_at: datetime | None = None,
+    ) -> None:
         self.session = session
         self.organization_id = organization_id
+        self.fetched_at = fetched_at
         principal = Principal(kind="system", name="stripe", organization_id=organization_id)
         self.stock = StockService(session, principal, actor=Actor("stripe", cause))
         self.orders = OrderRepository(session, organization_id)
@@ -90,8 +109,15 @@ class PaymentApplier:
     async def apply_payment(self, order: Order, intent: dict[str, Any], *, is_agreed: bool = False) -> None:
         """Bring a locked order to what its PaymentIntent says; an old or repeated intent changes nothing.
 
-        `is_agreed`: the buyer has completed the page, and may still have to pay elsewhere.
+        `is_agreed`: the buyer has completed the page, and may still have to pay elsewhere. EventOutrun when
+        the order's payment has moved since the intent was fetched: nobody knows which of both is newer.
         """
+        if (
+            self.fetched_at is not None
+            and intent["status"] in PASSING
+            and await self.orders.payment_moved_since(order.id, self.fetched_at)
+        ):
+            raise EventOutrun(f"the payment of order {order.id}")
         match intent["status"]:
             case "succeeded" | "requires_capture":
                 events = await self._arrived(order, intent)

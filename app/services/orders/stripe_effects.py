@@ -36,7 +36,7 @@ async def on_session(session: SystemSession, fetched: dict[str, Any], event: Str
 
     One of a payment link becomes an order first.
     """
-    applier = PaymentApplier(session, event.owner, event.id)
+    applier = _applier(session, event)
     if is_of_link(fetched):
         await _on_link(applier, fetched)
         return None
@@ -60,7 +60,7 @@ async def on_session(session: SystemSession, fetched: dict[str, Any], event: Str
 )
 async def on_intent(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """A payment has come a step further."""
-    applier = PaymentApplier(session, event.owner, event.id)
+    applier = _applier(session, event)
     order_id = await _order_of(applier, fetched)
     if order_id is None:
         return NOT_AN_ORDER
@@ -78,7 +78,7 @@ async def on_intent(session: SystemSession, fetched: dict[str, Any], event: Stri
 )
 async def on_refunds(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """Money went back, or did not: every refund of the payment is compared."""
-    applier = PaymentApplier(session, event.owner, event.id)
+    applier = _applier(session, event)
     order_id = await _order_of(applier, fetched)
     if order_id is None:
         return NOT_AN_ORDER
@@ -97,7 +97,7 @@ async def on_refunds(session: SystemSession, fetched: dict[str, Any], event: Str
 @on_stripe("charge.updated")
 async def on_charge(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """What Stripe took for a payment is known."""
-    applier = PaymentApplier(session, event.owner, event.id)
+    applier = _applier(session, event)
     intent_id = str(id_of(fetched.get("payment_intent")))
     order_id = await applier.payments.order_of_intent(event.owner, intent_id)
     if order_id is None:
@@ -124,7 +124,7 @@ async def _disputed_intent(client: StripeClient, dispute: dict[str, Any]) -> dic
 async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: StripeEventRow) -> str | None:
     """A buyer takes the money back through the bank; somebody wins."""
     intent = fetched["disputed_intent"]
-    applier = PaymentApplier(session, event.owner, event.id)
+    applier = _applier(session, event)
     order_id = None if intent is None else await _order_of(applier, intent)
     if order_id is None:
         return NOT_AN_ORDER
@@ -139,6 +139,10 @@ async def on_dispute(session: SystemSession, fetched: dict[str, Any], event: Str
         events = [dispute_event(fetched)]
     await applier.put_back(order, events)
     return None
+
+
+def _applier(session: SystemSession, event: StripeEventRow) -> PaymentApplier:
+    return PaymentApplier(session, event.owner, event.id, fetched_at=event.fetched_at)
 
 
 async def _on_link(applier: PaymentApplier, fetched: dict[str, Any]) -> None:

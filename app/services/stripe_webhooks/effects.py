@@ -20,6 +20,10 @@ class EventUnresolved(Exception):
     """
 
 
+class EventOutrun(Exception):
+    """What was fetched may be older than what was applied meanwhile: it is fetched once more."""
+
+
 class EventDead(Exception):
     """The event cannot have its effect before somebody changes something; an alert tells the operators.
 
@@ -99,7 +103,8 @@ def on_stripe(*types: str, also: Further | None = None, platform: bool = False) 
     marks the event as done, under a lock on the object, and has to bear any order, number and age of events:
     it writes rows, emits and queues commands, and calls no network. `also` fetches more, before the
     transaction. With `platform` it is called for objects that belong to no organisation. Several effects of
-    a type run in the order of their modules' names. Raises EventUnresolved, EventDead or CustomerConflict.
+    a type run in the order of their modules' names. Raises EventUnresolved, EventOutrun, EventDead or
+    CustomerConflict.
     """
 
     def register(effect: Effect) -> Effect:

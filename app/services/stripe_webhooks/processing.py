@@ -1,5 +1,6 @@
 """Owns the processing of an event: count the attempt, fetch the object, apply it once."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from app.services.stripe_webhooks.binding import bind, organization_exists, owne
 from app.services.stripe_webhooks.effects import (
     CustomerConflict,
     EventDead,
+    EventOutrun,
     EventUnresolved,
     Registered,
     StripeEventRow,
@@ -31,6 +33,9 @@ logger = structlog.get_logger(__name__)
 
 PATIENCE = timedelta(minutes=10)
 """How long an event waits for what it is about: our own commit may be late."""
+
+FETCHES = 3
+"""How often an object without an event is fetched whose fetching others outrun."""
 
 ACTOR = Principal(kind="system", name="stripe")
 
@@ -80,6 +85,14 @@ async def sync_object(database: Database, event_type: str, hint: dict[str, Any])
     For what learns otherwise that a mirror is old: reconciliation, refusals. What is up to date stays as it
     is. Raises EventUnresolved, EventDead, and the errors of the client.
     """
+    for _ in range(FETCHES):
+        with suppress(EventOutrun):
+            await _sync(database, event_type, hint)
+            return
+    raise EventUnresolved("others change it all the time")
+
+
+async def _sync(database: Database, event_type: str, hint: dict[str, Any]) -> None:
     async with database.system(autocommit=True) as session:
         now = await EventRepository(session).moment()
     event = StripeEventRow(
