@@ -6,11 +6,14 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import select
 
+from app.clients.stripe import StripeUnavailable
 from app.clients.stripe.sandbox.state import Object
+from app.core.config import get_settings
 from app.core.database import Database, SystemSession
 from app.models.billing import Invoice, RevenueEntry
 from app.services.orders.verifying import report_money
 from tests.factories.products import make_product
+from tests.support.events import handle_events
 from tests.support.personas import Persona
 from tests.support.stripe_orders import act, control, pay, place, read, settle, states
 from tests.support.stripe_sandbox import StripeSandbox
@@ -118,6 +121,57 @@ async def test_refund_when_the_bank_returns_it(paid: Paid) -> None:
     line = told["order_items"][0]
     assert (line["refunded_quantity"], line["refunded_amount"]) == (0, 0)
     await paid.settle(order="shuffled", again=True)
+    assert await paid.sums() == ("paid", 0, 0)
+    assert await report_money(paid.db) == 0
+
+
+async def test_credit_notes_when_returned_refunds_are_made_again(paid: Paid) -> None:
+    """What was credited once is not credited again when its money goes back a second time."""
+    for _ in range(2):
+        await paid.refund(amount=2345)
+        await paid.settle()
+    assert await paid.notes() == [2345, 2345]
+    for found in await paid.at_stripe():
+        await control(paid.stripe, f"refunds/{found['id']}/fail")
+    await paid.settle()
+    assert await paid.sums() == ("paid", 0, 0)
+    for amount in (2345, 2345, 2345, 100):
+        await paid.refund(amount=amount)
+        await paid.settle()
+    assert sorted(await paid.notes()) == [100, 2345, 2345, 2345]
+    assert await paid.sums() == ("partially_refunded", 7135, 0)
+    entries = select(RevenueEntry.invoice_id).where(RevenueEntry.entry_type == "refund")
+    first, second, *again = (await paid.db.scalars(entries.order_by(RevenueEntry.id))).all()
+    assert (again[:2], len(set(again))) == ([first, second], 4)
+    assert await report_money(paid.db) == 0
+
+
+async def test_refund_when_it_was_given_up_and_stripe_has_made_it(
+    paid: Paid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer ever came, so the amounts were given back; then Stripe tells of the refund."""
+    answer = paid.stripe.client.call
+
+    async def lose_answer(operation: str, *ids: str, **options: Any) -> dict[str, Any]:
+        made = await answer(operation, *ids, **options)
+        if operation == "refunds.create":
+            raise StripeUnavailable("no answer")
+        return made
+
+    monkeypatch.setattr(get_settings(), "stripe_event_max_attempts", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(paid.stripe.client, "call", lose_answer)
+        await paid.refund(amount=2345)
+        await handle_events(paid.database)
+    assert await paid.sums() == ("paid", 0, 0)
+    await paid.settle(times=2)
+    assert await paid.sums() == ("partially_refunded", 2345, 0)
+    told = sorted((row["source"], row["status"]) for row in (await paid.read())["refunds"])
+    assert told == [("api", "failed"), ("stripe", "succeeded")]
+    assert (await paid.ledger(), await paid.notes()) == ([("refund", -2345)], [2345])
+    (found,) = await paid.at_stripe()
+    await control(paid.stripe, f"refunds/{found['id']}/fail")
+    await paid.settle(times=2)
     assert await paid.sums() == ("paid", 0, 0)
     assert await report_money(paid.db) == 0
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from app.core.database import ScopedSession
 from app.models.billing import Invoice, RevenueEntry
+from app.models.orders import Refund
 from app.repositories.base import detached
 
 SeriesKind = Literal["invoice", "credit_note"]
@@ -117,7 +118,19 @@ CREDITING = """
            (SELECT coalesce(jsonb_object_agg(l.id, jsonb_build_object(
               'name', l.name, 'sku', l.sku, 'tax_rate_bps', l.tax_rate_bps)), '{}')
             FROM order_items l WHERE l.organization_id = o.organization_id AND l.order_id = o.id),
-           (SELECT n.id FROM invoices n WHERE n.organization_id = o.organization_id AND n.refund_id = $3)
+           coalesce(
+             (SELECT n.id FROM invoices n WHERE n.organization_id = o.organization_id AND n.refund_id = $3),
+             (SELECT n.id FROM refunds r
+              JOIN invoices n ON n.organization_id = r.organization_id AND n.refund_id = r.id
+              WHERE r.organization_id = o.organization_id AND r.order_id = o.id AND r.payment_id = p.id
+                AND r.status = 'failed' AND n.amount = $4 AND n.tax_groups = $5::jsonb
+              ORDER BY n.invoice_number LIMIT 1
+              OFFSET (SELECT count(*) FROM refunds s
+                      WHERE s.organization_id = o.organization_id AND s.order_id = o.id
+                        AND s.payment_id = p.id AND s.id <> $3 AND s.status = 'succeeded'
+                        AND s.amount = $4 AND s.tax_groups = $5::jsonb
+                        AND NOT EXISTS (SELECT FROM invoices m WHERE m.organization_id = s.organization_id
+                                        AND m.refund_id = s.id))))
     FROM order_payments p
     JOIN orders o ON o.organization_id = p.organization_id AND o.id = p.order_id
     LEFT JOIN invoices i ON i.organization_id = p.organization_id AND i.order_id = p.order_id
@@ -125,6 +138,9 @@ CREDITING = """
     LEFT JOIN order_settings s ON s.organization_id = p.organization_id
     WHERE p.organization_id = $1 AND p.id = $2
     """
+"""The last column is a credit note that stands already: the refund's own, or one of the same sums whose
+refund the bank has returned, as far as no other refund that was made again has taken it.
+"""
 
 
 class Invoicing(NamedTuple):
@@ -144,7 +160,7 @@ class Invoicing(NamedTuple):
 
 class Crediting(NamedTuple):
     """What a credit note needs besides its refund: the payment's status, the invoice (if there is one) and
-    the order's lines by their ids. `issued_id` is the credit note that the refund has already.
+    the order's lines by their ids. `issued_id` is a credit note that stands for the refund already.
     """
 
     payment_status: str
@@ -208,9 +224,16 @@ class LedgerRepository:
         (row,) = await self.session.fetch(INVOICING, self.organization_id, order_id, shipping_code)
         return Invoicing(*row)
 
-    async def crediting(self, payment_id: UUID, refund_id: UUID) -> Crediting:
-        """What a credit note for money of this payment prints besides the refund."""
-        (row,) = await self.session.fetch(CREDITING, self.organization_id, payment_id, refund_id)
+    async def crediting(self, refund: Refund) -> Crediting:
+        """What the credit note of a refund prints besides the refund."""
+        (row,) = await self.session.fetch(
+            CREDITING,
+            self.organization_id,
+            refund.payment_id,
+            refund.id,
+            refund.amount,
+            to_json(refund.tax_groups).decode(),
+        )
         return Crediting(*row)
 
     async def document(self, document_id: UUID) -> Invoice:

@@ -79,11 +79,12 @@ async def invoice_order(session: ScopedSession, order: Order) -> Invoice:
 async def credit_refund(session: ScopedSession, refund: Refund) -> Invoice | None:
     """Issue the credit note of a refund that has succeeded; the one it has, if it has one.
 
+    A refund that the bank has returned and that is made again keeps its note: it was credited once.
     None when there is nothing to credit: nothing was given back, or the payment was never applied to its
     order, or the order has no invoice. Locks as `invoice_order` does.
     """
     books = LedgerRepository(session, refund.organization_id)
-    facts = await books.crediting(refund.payment_id, refund.id)
+    facts = await books.crediting(refund)
     if facts.issued_id is not None:
         return await books.document(facts.issued_id)
     if not refund.amount or facts.invoice_id is None or facts.payment_status == "unapplied":

@@ -130,12 +130,13 @@ class RefundImporter:
         rows = await self.refunds.of_payment(self.order.id, self.payment.id)
         events: list[OrderEventKind] = []
         for refund in sorted(found, key=lambda item: (item["status"] not in LOST, item["created"])):
-            await bind(self.session, refund["id"], "refund", self.order.organization_id)
             row = _ours(rows, refund)
             if row is None:
                 row = await self._imported(refund)
                 rows.append(row)
-            row.stripe_refund_id = refund["id"]
+            if row.stripe_refund_id is None:
+                await bind(self.session, refund["id"], "refund", self.order.organization_id)
+                row.stripe_refund_id = refund["id"]
             events += await self.move(row, str(refund["status"]), refund.get("failure_reason"))
         return events
 
@@ -240,9 +241,15 @@ def _change(before: str, status: str, row: Refund) -> int:
 
 
 def _ours(rows: Sequence[Refund], found: Mapping[str, Any]) -> Refund | None:
-    """The row of a refund of Stripe's: by its id, or by ours, which we sent with it."""
+    """The row of a refund of Stripe's: by its id, or by ours, which we sent with it.
+
+    One that was given up, and that Stripe has made all the same, gave its amounts back: what Stripe has is
+    imported as another.
+    """
+    known = next((row for row in rows if row.stripe_refund_id == found["id"]), None)
+    if known is not None:
+        return known
     named = (found.get("metadata") or {}).get("refund_id")
-    for row in rows:
-        if row.stripe_refund_id == found["id"] or (row.stripe_refund_id is None and str(row.id) == named):
-            return row
-    return None
+    row = next((row for row in rows if row.stripe_refund_id is None and str(row.id) == named), None)
+    is_given_up = row is not None and row.status in LOST and found["status"] not in LOST
+    return None if is_given_up else row
