@@ -154,7 +154,10 @@ async def test_checkout_when_it_is_asked_for_again(
             "/api/orders", headers=alice.headers, json=order_body((product, 1), payment_method="checkout")
         )
     ).json()
-    first = await act(client, alice, placed, "checkout", 201, **PATHS)
+    path = f"/api/orders/{placed['id']}/checkout"
+    opened = await client.post(path, headers=alice.headers, json=PATHS)
+    first = opened.json()
+    assert (opened.status_code, opened.headers["location"]) == (201, first["url"])
     again = await act(client, alice, placed, "checkout", 200, **PATHS)
     assert first == again
     soon = clock.now() + timedelta(minutes=4)

@@ -372,6 +372,15 @@ async def test_expiry_when_stripe_does_not_answer(shop: Shop) -> None:
     assert session["status"] == "expired"
 
 
+async def test_expiry_when_stripe_does_not_know_the_page(shop: Shop) -> None:
+    """Nobody can pay there: the stock goes back instead of waiting for ever."""
+    product = await shop.product()
+    order = await shop.order(product)
+    await control(shop.stripe, "reset")
+    await shop.expire(order)
+    assert await shop.stock(product) == (5, 0)
+
+
 async def test_payment_when_it_names_an_order_of_another_organisation(shop: Shop, charlie: Persona) -> None:
     """Whose the customer is decides, not what the metadata says."""
     order = await shop.order(await shop.product())

@@ -60,7 +60,9 @@ async def create_order_checkout(
     than five minutes left. The stock is held until a while after the page is over.
     """
     opened = await checkouts.open(order_id, body)
+    response.headers["Location"] = opened.page.url
     response.status_code = 201 if opened.is_new else 200
+    response.headers["Location"] = opened.page.url
     return opened.page
 
 

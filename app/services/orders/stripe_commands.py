@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from app.clients.stripe import StripeClient, StripeError, StripeRefused
+from app.clients.stripe import StripeClient, StripeError, StripeMissing, StripeRefused
 from app.core import clock
 from app.core.database import SystemSession
 from app.repositories.orders.refunds import RefundRepository
@@ -75,11 +75,17 @@ class CloseCheckout(StripeCall):
 
 
 async def end_session(client: StripeClient, session_id: str, key: str | None = None) -> dict[str, Any]:
-    """Expire a session at Stripe, or fetch it with its payment when it is not open any more."""
+    """Expire a session at Stripe, or fetch it with its payment when it is not open any more.
+
+    One that Stripe does not know cannot be paid: it is over.
+    """
+    over = {"id": session_id, "object": "checkout.session", "status": "expired", "payment_intent": None}
     if not client.owns(session_id):
-        return {"id": session_id, "object": "checkout.session", "status": "expired", "payment_intent": None}
+        return over
     try:
         return await client.call("checkout.sessions.expire", session_id, params=WITH_INTENT, key=key)
+    except StripeMissing:
+        return over
     except StripeRefused:
         return await client.call("checkout.sessions.retrieve", session_id, params=WITH_INTENT)
 
