@@ -19,6 +19,9 @@ from tests.support.stripe_sandbox import StripeSandbox
 
 pytestmark = pytest.mark.commits
 
+PLANS = (("business", "month"), ("premium", "year"))
+"""Upgrades of the plan that is bought here."""
+
 
 @pytest.fixture
 async def shop(client: AsyncClient, database: Database, stripe_sandbox: StripeSandbox) -> Shop:
@@ -90,6 +93,75 @@ async def test_upgrade_when_its_token_is_not_good(shop: Shop, alice: Persona) ->
     with clock.travel(timedelta(seconds=600)):
         refused = await change(shop, alice, "business", token=token)
     assert (refused.status_code, refused.json()["code"]) == (409, "preview_expired")
+
+
+async def test_upgrade_when_another_change_was_made_after_its_preview(shop: Shop, alice: Persona) -> None:
+    """What was shown was the difference to a plan that is not the present one any more."""
+    await shop.buy(alice)
+    shown = await preview(shop, alice, "business", "year")
+    between = await preview(shop, alice, "premium", "year")
+    made = await change(shop, alice, "premium", "year", between["preview_token"])
+    assert (made.status_code, made.json()["interval"]) == (200, "year")
+    late = await change(shop, alice, "business", "year", shown["preview_token"])
+    assert (late.status_code, late.json()["code"]) == (409, "preview_expired")
+    again = await preview(shop, alice, "business", "year")
+    assert (await change(shop, alice, "business", "year", again["preview_token"])).status_code == 200
+
+
+async def test_usage_when_months_become_years(shop: Shop, alice: Persona) -> None:
+    """Another rhythm of invoices begins no other period of the meter: what was used stays used."""
+    began_at = (await shop.buy(alice)).meter_anchor_at
+    used = {"metric": "renders", "quantity": 5, "idempotency_key": "before"}
+    assert (await post(shop, alice, "/usage-events", used)).status_code == 201
+    await shop.control("clock", advance="P10D")
+    shown = await preview(shop, alice, "premium", "year")
+    assert (await change(shop, alice, "premium", "year", shown["preview_token"])).status_code == 200
+    await shop.settle()
+    assert (await shop.subscription(alice)).meter_anchor_at == began_at
+    usage = (await shop.client.get("/api/billing/usage", headers=alice.headers)).json()["items"]
+    assert [item["used"] for item in usage if item["metric"] == "renders"] == [5]
+
+
+async def test_change_when_another_is_being_made(
+    shop: Shop, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.buy(alice)
+    tokens = {plan: (await preview(shop, alice, *plan))["preview_token"] for plan in PLANS}
+    answer = shop.stripe.client.call
+    others: list[Response] = []
+
+    async def call(operation: str, *ids: str, **options: Any) -> dict[str, Any]:
+        if operation == "subscriptions.update":
+            others.extend([await change(shop, alice, *plan, tokens[plan]) for plan in PLANS])
+        return await answer(operation, *ids, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.stripe.client, "call", call)
+        made = await change(shop, alice, *PLANS[0], tokens[PLANS[0]])
+    assert (made.status_code, made.json()["plan"]) == (200, "business")
+    assert {(other.status_code, other.json()["code"]) for other in others} == {(409, "change_in_progress")}
+    assert {other.headers["retry-after"] for other in others} == {"2"}
+    assert len((await shop.stripe.call("invoices.list"))["data"]) == 2
+
+
+async def test_change_when_stripe_knows_of_another_one(shop: Shop, alice: Persona) -> None:
+    """What was done in the dashboard is told late: nobody is charged, and the next answer is right."""
+    await shop.buy(alice, "business")
+    assert (await change(shop, alice, "premium")).status_code == 200
+    (schedule,) = (await shop.stripe.call("subscription_schedules.list"))["data"]
+    await shop.stripe.call("subscription_schedules.release", schedule["id"])
+    replaced = await change(shop, alice, "premium", "year")
+    assert replaced.json()["pending_change"]["interval"] == "year"
+    token = (await preview(shop, alice, "business", "year"))["preview_token"]
+    subscription = await shop.subscription(alice)
+    await shop.stripe.call("subscriptions.cancel", subscription.stripe_subscription_id)
+    for path, body in (
+        ("/subscription", {"plan": "business", "interval": "year", "preview_token": token}),
+        ("/subscription", {"plan": "business", "interval": "year", "preview_token": token}),
+    ):
+        refused = await shop.client.put(f"/api/billing{path}", json=body, headers=alice.headers)
+        assert refused.status_code == 409
+    assert refused.json()["code"] == "no_subscription"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +277,28 @@ async def test_default_when_another_is_chosen(
     assert (
         len((await shop.stripe.call("payment_methods.list", customer=subscription["customer"]))["data"]) == 1
     )
+
+
+async def test_method_when_the_same_card_is_kept_meanwhile(
+    shop: Shop, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = [
+        (await shop.stripe.call("payment_methods.create", type="card", card={"token": "tok_visa"}))["id"]
+        for _ in range(2)
+    ]
+    answer = shop.stripe.client.call
+    faster: list[Response] = []
+
+    async def call(operation: str, *ids: str, **options: Any) -> dict[str, Any]:
+        if operation == "payment_methods.attach" and ids[0] == first:
+            faster.append(await post(shop, alice, "/payment-methods", {"payment_method_id": second}))
+        return await answer(operation, *ids, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.stripe.client, "call", call)
+        slower = await post(shop, alice, "/payment-methods", {"payment_method_id": first})
+    assert [faster[0].status_code, slower.status_code] == [201, 200]
+    assert slower.json()["id"] == faster[0].json()["id"]
 
 
 async def test_setup_when_it_begins(shop: Shop, alice: Persona) -> None:

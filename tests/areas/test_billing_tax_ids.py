@@ -10,6 +10,8 @@ from app.clients.stripe import StripeUnavailable
 from app.core.database import Database, SystemSession
 from app.core.events import EventOutbox
 from app.models.billing import BillingCustomer
+from app.models.stripe_webhooks import StripeCommand
+from app.services.stripe_webhooks.executing import execute
 from tests.support.billing import Shop
 from tests.support.personas import Persona
 from tests.support.stripe_sandbox import StripeSandbox
@@ -107,3 +109,31 @@ async def test_tax_number_when_an_older_refusal_comes_after_a_newer_one(
     (customer,) = (await shop.stripe.call("customers.list"))["data"]
     assert (customer["name"], await at_stripe(shop)) == ("Second", [GERMAN["tax_id"]])
     assert await details(shop, alice) == (True, None)
+
+
+async def test_tax_number_when_two_changes_are_told_at_once(
+    shop: Shop, alice: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older one is carried out while the newer one waits for an answer: one number is left, the newer."""
+    await shop.buy(alice)
+    await details(shop, alice, FRENCH)
+    async with shop.database.system() as session:
+        older = (await session.scalars(select(StripeCommand).where(StripeCommand.status == "pending"))).one()
+    await details(shop, alice, GERMAN)
+    async with shop.database.system() as session:
+        open_ones = select(StripeCommand).where(
+            StripeCommand.status == "pending", StripeCommand.id != older.id
+        )
+        newer = (await session.scalars(open_ones)).one()
+    answer = shop.stripe.client.call
+
+    async def call(operation: str, *ids: str, **options: Any) -> dict[str, Any]:
+        if operation == "customers.tax_ids.create" and options["params"]["value"] == GERMAN["tax_id"]:
+            await execute(shop.database, older.organization_id, older.id)
+        return await answer(operation, *ids, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.stripe.client, "call", call)
+        await execute(shop.database, newer.organization_id, newer.id)
+    await shop.settle()
+    assert (await details(shop, alice), await at_stripe(shop)) == ((True, None), [GERMAN["tax_id"]])

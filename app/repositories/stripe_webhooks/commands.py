@@ -33,13 +33,25 @@ class CommandRepository(Repository[StripeCommand]):
             StripeCommand.organization_id == organization_id, StripeCommand.id == command_id, lock=lock
         )
 
-    async def has_open(self, organization_id: UUID, kind: str, params: Mapping[str, str]) -> bool:
-        """Whether something of this kind, with these among its params, is still to be done."""
+    async def has_open(self, organization_id: UUID, kinds: Sequence[str], params: Mapping[str, str]) -> bool:
+        """Whether something of one of these kinds, with these among its params, is still to be done."""
+        statement = select(literal(1)).where(
+            StripeCommand.organization_id == organization_id,
+            StripeCommand.kind.in_(kinds),
+            StripeCommand.status.in_(OPEN),
+            StripeCommand.params.contains(dict(params)),
+        )
+        return await self.session.scalar(statement.limit(1)) is not None
+
+    async def has_ended_since(
+        self, organization_id: UUID, kind: str, moment: datetime, *, besides: UUID
+    ) -> bool:
+        """Whether something else of this kind came to its end after that moment."""
         statement = select(literal(1)).where(
             StripeCommand.organization_id == organization_id,
             StripeCommand.kind == kind,
-            StripeCommand.status.in_(OPEN),
-            StripeCommand.params.contains(dict(params)),
+            StripeCommand.finished_at >= moment,
+            StripeCommand.id != besides,
         )
         return await self.session.scalar(statement.limit(1)) is not None
 
@@ -71,7 +83,7 @@ class CommandRepository(Repository[StripeCommand]):
                 status="sent",
                 attempts=StripeCommand.attempts + 1,
                 lease_until=func.now() + LEASE,
-                first_sent_at=func.coalesce(StripeCommand.first_sent_at, func.now()),
+                first_sent_at=func.coalesce(StripeCommand.first_sent_at, func.clock_timestamp()),
             )
             .returning(StripeCommand)
             .execution_options(populate_existing=True, synchronize_session=False)

@@ -40,7 +40,7 @@ SELLABLE = [*PROVIDER, "plan_not_sellable"]
 CHANGE = problems(
     {
         402: ["card_declined", "payment_action_required", "subscription_inactive"],
-        409: [*JUDGED, "preview_expired", *SYNC],
+        409: [*JUDGED, "preview_expired", "change_in_progress", *SYNC],
         422: ["preview_required", "preview_token_invalid", *RAW],
         503: SELLABLE,
     }

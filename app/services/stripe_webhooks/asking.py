@@ -9,6 +9,7 @@ from app.repositories.stripe_webhooks.queue import wake_catalog_check
 
 if TYPE_CHECKING:
     from app.core.database import ScopedSession
+    from app.services.stripe_webhooks.commands import StripeCommandRow
     from app.services.stripe_webhooks.effects import StripeEventRow
 
 
@@ -24,8 +25,18 @@ async def have_catalog_checked(session: "ScopedSession") -> None:
     await wake_catalog_check(session)
 
 
-async def is_being_told(session: "ScopedSession", organization_id: UUID, kind: str, **params: str) -> bool:
-    """Whether a command of this kind, with these among its params, is on its way: what Stripe says may be out
-    of date.
+async def is_being_told(session: "ScopedSession", organization_id: UUID, *kinds: str, **params: str) -> bool:
+    """Whether a command of one of these kinds, with these among its params, is on its way: what Stripe says
+    may be out of date.
     """
-    return await CommandRepository(session).has_open(organization_id, kind, params)
+    return await CommandRepository(session).has_open(organization_id, kinds, params)
+
+
+async def was_told_meanwhile(session: "ScopedSession", command: "StripeCommandRow") -> bool:
+    """Whether another command of the same kind ended while this one was under way: nobody knows which of both
+    Stripe has heard last.
+    """
+    since = command.first_sent_at or command.created_at
+    return await CommandRepository(session).has_ended_since(
+        command.organization_id, command.kind, since, besides=command.id
+    )

@@ -23,6 +23,9 @@ AMOUNTS = ("amount_too_small", "amount_too_large")
 TAX_NUMBER = "tax_id_invalid"
 """Stripe's word for a tax number that cannot be one; ours for whatever it refuses of one, its type too."""
 
+OUT_OF_SYNC = "out_of_sync"
+"""Our word for a refusal by a state of the object that we do not know of."""
+
 TRANSIENT = (StripeUnavailable, StripeMisconfigured, StripeNotConfigured)
 """After these the command stays, and is sent again with the same key."""
 
@@ -72,6 +75,11 @@ def answer_to(error: StripeError) -> AppError:  # noqa: PLR0911 - one return per
             return Conflict(
                 "provider_out_of_sync",
                 "The payment provider does not know this any more; it is being compared, repeat later.",
+            )
+        case StripeRefused() if error.code == OUT_OF_SYNC:
+            return Conflict(
+                "provider_out_of_sync",
+                "It was changed at the payment provider meanwhile; read it again before you repeat.",
             )
         case StripeRefused() if is_over_refunded(error):
             return Conflict("already_refunded", "It was refunded already; read the order again.")

@@ -73,11 +73,11 @@ class Preview:
 
 
 def sign_preview(change: Change, preview: Preview, expires_at: datetime) -> str:
-    """The token of a preview: an HMAC over subscription, price, date of proration, amount and its end."""
+    """The token of a preview: an HMAC over the change, the date of proration, the amount and its end."""
     facts = "|".join(
         (
-            change.subscription.stripe_subscription_id,
-            str(change.target.id),
+            *_named(change),
+            *_standing(change),
             str(preview.proration_date),
             str(preview.amount),
             str(int(expires_at.timestamp())),
@@ -86,19 +86,29 @@ def sign_preview(change: Change, preview: Preview, expires_at: datetime) -> str:
     return sign_facts(key_ring(), PREFIX, USE, facts.encode())
 
 
+def _named(change: Change) -> tuple[str, ...]:
+    """Which change it is: of this subscription, to this price."""
+    return change.subscription.stripe_subscription_id, str(change.target.id)
+
+
+def _standing(change: Change) -> tuple[str, ...]:
+    """What its amount hangs on besides: the price until now, and when what was paid for it began."""
+    began_at = change.subscription.current_period_start
+    return str(change.current.id), str(int(began_at.timestamp())) if began_at is not None else ""
+
+
 def read_preview(change: Change, token: str | None) -> Preview:
     """What the preview of this change said. 422 `preview_required`, `preview_token_invalid`; 409
-    `preview_expired`.
+    `preview_expired`, also for one that was made before another change or a renewal.
     """
     if token is None:
         raise _fault("preview_required", "Ask for a preview and send its `preview_token`.")
     facts = read_facts(key_ring(), PREFIX, USE, token)
-    parts = facts.decode().split("|") if facts is not None else []
-    wanted = [change.subscription.stripe_subscription_id, str(change.target.id)]
-    if parts[:2] != wanted:
+    parts = tuple(facts.decode().split("|")) if facts is not None else ()
+    if parts[:2] != _named(change):
         raise _fault("preview_token_invalid", "This token is not one of a preview of this change.")
-    proration_date, amount, expires_at = (int(part) for part in parts[2:])
-    if clock.now().timestamp() >= expires_at:
+    proration_date, amount, expires_at = (int(part) for part in parts[4:])
+    if parts[2:4] != _standing(change) or clock.now().timestamp() >= expires_at:
         raise Conflict("preview_expired", "The preview is too old; ask for another one.")
     return Preview(proration_date, amount)
 

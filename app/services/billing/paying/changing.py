@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from app.clients.stripe import StripeError, stripe_client
 from app.core.access import CurrentPrincipal
 from app.core.database import DatabaseOf, Owner, OwnerSession
-from app.core.errors import PaymentRequired
+from app.core.errors import Conflict, PaymentRequired
 from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.schemas.billing.subscription import SubscriptionChange, SubscriptionRead
@@ -18,9 +18,13 @@ from app.services.billing.paying.desk import no_subscription, organization_of
 from app.services.billing.paying.reading import read_subscription
 from app.services.billing.subscriptions.fetching import SUBSCRIPTION, id_of
 from app.services.billing.subscriptions.invoices import intent_of
+from app.services.stripe_webhooks.asking import is_being_told
 from app.services.stripe_webhooks.commands import IN_REQUEST, StripeCommandRow, queue_command
 from app.services.stripe_webhooks.executing import in_three_steps
 from app.services.stripe_webhooks.refusals import answer_to, require_stripe
+
+CHANGES = ("subscription.update", "schedule.create", "schedule.release")
+"""Commands that change the plan, now or later."""
 
 
 class _NothingPendingError(Exception):
@@ -37,7 +41,7 @@ class ChangeService:
 
     async def change(self, body: SubscriptionChange, request: Request) -> SubscriptionRead:
         """Change the plan. Refusals of `judge_change` and `read_preview`; 402 `card_declined`,
-        `payment_action_required`, with the plan as it was.
+        `payment_action_required`, with the plan as it was; 409 `change_in_progress`.
         """
         command = await in_three_steps(self.session, self.database, request, partial(self._prepare, body))
         changed = (command.result or {}).get(SUBSCRIPTION) or {}
@@ -60,6 +64,13 @@ class ChangeService:
         await CustomerRepository(session).lock(organization_id)
         change = await judge_change(session, organization_id, body.plan, body.interval, lock=True)
         subscription = change.subscription
+        if await is_being_told(session, organization_id, *CHANGES):
+            # What it would cost hangs on how that one ends.
+            raise Conflict(
+                "change_in_progress",
+                "The plan is just being changed; look at the subscription in a moment.",
+                headers={"Retry-After": "2"},
+            )
         params: dict[str, Any] = {
             "subscription": subscription.stripe_subscription_id,
             "item": subscription.stripe_item_id,

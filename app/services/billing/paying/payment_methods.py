@@ -75,7 +75,11 @@ class PaymentMethodService:
         )
         made = await self.methods.by_stripe_id(organization_id, stripe_id)
         if made is None:
-            raise NotFound()
+            # Another request has kept the same card meanwhile.
+            known = await self._judge(stripe_id)
+            if known is None:
+                raise NotFound()
+            return _read(known), False
         return _read(made), True
 
     async def make_default(self, method_id: UUID, body: PaymentMethodUpdate) -> PaymentMethodRead:

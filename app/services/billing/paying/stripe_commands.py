@@ -20,7 +20,7 @@ from app.services.billing.subscriptions.customers import (
 )
 from app.services.billing.subscriptions.fetching import id_of, moment
 from app.services.billing.subscriptions.methods import apply_method, tell_stripe_default
-from app.services.stripe_webhooks.asking import is_being_told
+from app.services.stripe_webhooks.asking import is_being_told, was_told_meanwhile
 from app.services.stripe_webhooks.binding import bind
 from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, marked, stripe_command
 from app.services.stripe_webhooks.refusals import TAX_NUMBER
@@ -259,12 +259,13 @@ class SetDefault(RepeatableCall):
         command: StripeCommandRow,
         result: dict[str, Any],  # noqa: ARG002 - it says no more
     ) -> None:
-        """Where another was chosen since, and was perhaps told before, that one is told once more."""
+        """Where another may have been told after it, the one that is chosen now is told once more."""
         await CustomerRepository(session).lock(command.organization_id)
         chosen = await PaymentMethodRepository(session).default(command.organization_id)
-        if chosen is None or chosen.stripe_payment_method_id == command.params["payment_method"]:
+        if chosen is None or await is_being_told(session, command.organization_id, SET_DEFAULT):
             return
-        if not await is_being_told(session, command.organization_id, SET_DEFAULT):
+        is_last = chosen.stripe_payment_method_id == command.params["payment_method"]
+        if not is_last or await was_told_meanwhile(session, command):
             await tell_stripe_default(session, chosen)
 
     async def find(self, client: StripeClient, command: StripeCommandRow) -> dict[str, Any] | None:
@@ -307,10 +308,11 @@ class UpdateCustomer(RepeatableCall):
         """The details are the same there, unless they were changed again meanwhile."""
         customers = CustomerRepository(session)
         row = await customers.lock(command.organization_id)
-        if row.updated_at.isoformat() == result["version"]:
+        is_last = row.updated_at.isoformat() == result["version"]
+        if is_last and not await was_told_meanwhile(session, command):
             await customers.note_sync(command.organization_id)
         elif not await is_being_told(session, command.organization_id, TELL_DETAILS):
-            # This one came after a later one, and has put the older details in its place.
+            # An older one was under way too, and may have put the older details in the place of these.
             await tell_stripe_details(session, row)
 
     async def refused(self, session: SystemSession, command: StripeCommandRow, error: StripeError) -> None:

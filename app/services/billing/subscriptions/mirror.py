@@ -93,6 +93,9 @@ async def _begin(
         id=uuid7(),
         user_id=user_id,
         stripe_subscription_id=fetched["id"],
+        # It stays where it is when the billing anchor moves, as with a change from months to years: what is
+        # used of a period is not given back by beginning another.
+        meter_anchor_at=_anchor(fetched),
         **values,
     )
     return await SubscriptionRepository(session).add(row)
@@ -116,14 +119,12 @@ async def _values(session: SystemSession, fetched: dict[str, Any]) -> dict[str, 
         raise EventDead("unknown_price", str(id_of(item["price"])))
     details = fetched.get("cancellation_details") or {}
     pending_update = fetched.get("pending_update") or {}
-    anchor = moment(fetched.get("billing_cycle_anchor") or fetched.get("start_date") or fetched["created"])
     return {
         "plan_code": price.plan_code,
         "price_id": price.id,
         "status": fetched["status"],
         "current_period_start": moment(item.get("current_period_start")),
         "current_period_end": moment(item.get("current_period_end")),
-        "meter_anchor_at": anchor,
         "cancel_at_period_end": bool(fetched.get("cancel_at_period_end")),
         "cancel_at": moment(fetched.get("cancel_at")),
         "canceled_at": moment(fetched.get("canceled_at")),
@@ -138,6 +139,11 @@ async def _values(session: SystemSession, fetched: dict[str, Any]) -> dict[str, 
         "latest_stripe_invoice_id": id_of(fetched.get("latest_invoice")),
         **await _pending(session, fetched.get(SCHEDULE)),
     }
+
+
+def _anchor(fetched: dict[str, Any]) -> datetime | None:
+    """The day of the month from which its periods are counted."""
+    return moment(fetched.get("billing_cycle_anchor") or fetched.get("start_date") or fetched["created"])
 
 
 def _past_due_since(fetched: dict[str, Any]) -> datetime | None:

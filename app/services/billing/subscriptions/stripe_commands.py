@@ -21,6 +21,7 @@ from app.services.billing.subscriptions.fetching import (
 from app.services.billing.subscriptions.invoices import intent_of
 from app.services.billing.subscriptions.mirror import CANCEL_DUPLICATE, apply_subscription, coming_phase
 from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, stripe_command
+from app.services.stripe_webhooks.refusals import OUT_OF_SYNC
 
 ENDED = frozenset({"canceled", "incomplete_expired"})
 
@@ -29,8 +30,12 @@ class SubscriptionCall(StripeCall):
     """A change of a subscription; whatever Stripe made of it is fetched and applied."""
 
     async def call(self, client: StripeClient, params: dict[str, Any], key: str) -> dict[str, Any]:
-        """Change it, then fetch what it is."""
-        await self.change(client, params, key)
+        """Change it, then fetch what it is. What Stripe refuses is not in the state that we know of."""
+        try:
+            await self.change(client, params, key)
+        except StripeRefused as error:
+            error.code = OUT_OF_SYNC
+            raise
         return {
             "id": params["subscription"],
             SUBSCRIPTION: await fetch_subscription(client, params["subscription"]),
@@ -147,8 +152,8 @@ class Downgrade(SubscriptionCall):
     """Change the price when the period ends: a schedule of two phases."""
 
     async def change(self, client: StripeClient, params: dict[str, Any], key: str) -> None:
-        # Made before by an attempt whose key Stripe has forgotten: there is never a second one.
-        schedule = params.get("schedule") or await _schedule_of(client, params["subscription"])
+        # The one that it has now: that of an earlier attempt, or another than we know of. Never a second one.
+        schedule = await _schedule_of(client, params["subscription"])
         if schedule is None:
             made = await client.call(
                 "subscription_schedules.create",
@@ -267,9 +272,12 @@ async def release_schedule(client: StripeClient, schedule_id: str | None) -> Non
     """Let a subscription go on without its schedule; one that is over needs nothing."""
     if schedule_id is None:
         return
-    schedule = await client.call("subscription_schedules.retrieve", schedule_id)
-    if schedule["status"] in {"active", "not_started"}:
+    try:
         await client.call("subscription_schedules.release", schedule_id)
+    except StripeRefused:
+        schedule = await client.call("subscription_schedules.retrieve", schedule_id)
+        if schedule["status"] in {"active", "not_started"}:
+            raise
 
 
 async def _refund(
