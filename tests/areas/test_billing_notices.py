@@ -58,7 +58,8 @@ async def test_renewal_when_it_comes_closer(
         assert (await mails(shop, alice.email)).count("subscription_reminder") == 1
     mail = await shop.client.get("/sandbox/mail.json", params={"to": alice.email})
     (item,) = (item for item in mail.json()["items"] if item["template"] == "subscription_reminder")
-    assert "47.00 EUR" in str(item)
+    assert item["locale"] == "fr"
+    assert "47,00\u00a0EUR" in item["text"]
 
 
 async def test_renewal_when_it_was_called_off_since(shop: Shop, alice: Persona, db: SystemSession) -> None:

@@ -87,6 +87,7 @@ async def test_writes_when_there_is_no_stripe(
     finally:
         use_client(before)
     assert (answer.status_code, answer.json()["code"]) == (503, "billing_not_configured")
+    assert answer.headers["retry-after"] == "3600"
     assert (plans.status_code, subscription.status_code) == (200, 200)
 
 
@@ -184,6 +185,9 @@ async def test_plan_when_the_staff_changes_it(
         text("SELECT lookup_key, is_active FROM plan_prices WHERE plan_code = 'premium' ORDER BY 2, 1")
     )
     assert [row for row in keys if row[1]] == [("luneo_premium_month_eur", True)]
+    for loose in ({"is_public": "no"}, {"features": {"sso": 1}}):
+        refused = await client.put("/api/billing/plans/premium", json=loose, headers=staff)
+        assert refused.status_code == 422
     taken = await client.put("/api/billing/plans/premium", json={"rank": 20}, headers=staff)
     assert taken.json()["code"] == "rank_taken"
     assert (await client.put("/api/billing/plans/none", json={}, headers=staff)).status_code == 404

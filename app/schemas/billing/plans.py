@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from app.core.paging import PageQuery
 from app.schemas.base import Amount, Currency, Input, Line, Output, Patch, StrictInt, Text, Timestamp
@@ -60,9 +60,11 @@ class PlanUpdate(Patch):
     name: Annotated[Line, Field(min_length=1, max_length=80)] = "Premium"
     description: Annotated[Text, Field(max_length=2000)] = ""
     rank: Annotated[StrictInt, Field(ge=0, le=1000)] = 10
-    is_public: bool = True
+    is_public: StrictBool = True
     trial_days: Annotated[StrictInt, Field(ge=0, le=90)] = 0
-    features: Annotated[dict[Name, bool], Field(max_length=50)] = Field({}, examples=[{"custom_roles": True}])
+    features: Annotated[dict[Name, StrictBool], Field(max_length=50)] = Field(
+        {}, examples=[{"custom_roles": True}]
+    )
     limits: Annotated[dict[Name, Limit | None], Field(max_length=50)] = Field(
         {}, examples=[{"products": 500}]
     )

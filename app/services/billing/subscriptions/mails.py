@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from app.core.config import get_settings
-from app.core.currencies import CURRENCIES
 from app.core.database import SystemSession
 from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.invoice_mirrors import InvoiceMirrorRepository
@@ -13,6 +12,7 @@ from app.repositories.billing.plans import PlanRepository
 from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.schemas.notifications.words import Category
 from app.services.auth.recipients import mail_to, moment, recipients_of
+from app.services.billing.pdf.words import money
 from app.services.billing.subscriptions.events import (
     InvoicePaymentActionRequired,
     InvoicePaymentFailed,
@@ -56,11 +56,11 @@ async def invoice_mails(
     facts = {
         "shop": await CustomerRepository(session).organization_name(row.organization_id),
         "invoice_number": row.invoice_number or "",
-        "amount": _amount(row.amount, row.currency),
         "is_last": "yes" if data.get("is_last_attempt") else "",
         "pay_url": row.hosted_invoice_url or f"{get_settings().app_url}/billing",
     }
-    return await _to_payers(session, row.organization_id, TEMPLATES[event_type], facts)
+    price = (row.amount, row.currency)
+    return await _to_payers(session, row.organization_id, TEMPLATES[event_type], facts, price=price)
 
 
 @mails_for(SubscriptionTrialEnding)
@@ -100,11 +100,11 @@ async def upcoming_mails(
     facts = {
         "shop": await CustomerRepository(session).organization_name(row.organization_id),
         "plan": plan.name if plan else row.plan_code,
-        "amount": _amount(data["amount"], data["currency"]),
         "until": moment(datetime.fromisoformat(data["due_at"])),
         "billing_url": _billing_url(),
     }
-    return await _to_payers(session, row.organization_id, "subscription_reminder", facts)
+    price = (data["amount"], data["currency"])
+    return await _to_payers(session, row.organization_id, "subscription_reminder", facts, price=price)
 
 
 @mails_for(PaymentMethodSetupFailed)
@@ -128,15 +128,19 @@ def _billing_url() -> str:
     return f"{get_settings().app_url}/billing"
 
 
-def _amount(amount: int, currency: str) -> str:
-    """An amount for people, such as `47.00 EUR`."""
-    exponent = CURRENCIES[currency].exponent if currency in CURRENCIES else 2
-    return f"{amount / 10**exponent:.{exponent}f} {currency}"
-
-
 async def _to_payers(
-    session: SystemSession, organization_id: UUID, template: str, facts: dict[str, str]
+    session: SystemSession,
+    organization_id: UUID,
+    template: str,
+    facts: dict[str, str],
+    *,
+    price: tuple[int, str] | None = None,
 ) -> list[MailRequest]:
+    """A mail to each of them, in their language; `price` is an amount in minor units and its currency."""
     category: Category = "billing_failure" if template in FAILURES else "billing"
     people = await CustomerRepository(session).payers(organization_id)
-    return [mail_to(one, template, category, facts) for one in await recipients_of(session, people)]
+    mails: list[MailRequest] = []
+    for one in await recipients_of(session, people):
+        amount = {} if price is None else {"amount": money(*price, one.locale)}
+        mails.append(mail_to(one, template, category, {**facts, **amount}))
+    return mails
