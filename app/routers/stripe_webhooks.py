@@ -153,11 +153,14 @@ async def list_stripe_commands(
     status_code=202,
     responses=problems({403: STAFF_ONLY, 409: ["command_not_retryable"]}),
 )
-async def retry_stripe_command(_: Staff, operations: Operations, command_id: PathId) -> StripeCommandRead:
+async def retry_stripe_command(
+    _: Staff, operations: Operations, command_id: PathId, response: Response
+) -> StripeCommandRead:
     """Send a command to Stripe now, instead of after its pause.
 
     A command that has failed stays failed, because what waited for it was given back.
     """
+    response.headers["Location"] = "/api/billing/stripe-commands"
     return await operations.retry_command(command_id)
 
 
@@ -181,11 +184,12 @@ async def list_stripe_differences(
     status_code=202,
     responses=problems({403: STAFF_ONLY, 503: ["billing_not_configured"]}),
 )
-async def run_reconciliation(_: Staff, operations: Operations) -> RunStarted:
+async def run_reconciliation(_: Staff, operations: Operations, response: Response) -> RunStarted:
     """Compare our rows with Stripe now, instead of at night.
 
     For the platform's staff. What it finds is in `GET /api/billing/reconciliation`.
     """
+    response.headers["Location"] = "/api/billing/reconciliation"
     return await operations.run()
 
 
@@ -194,11 +198,14 @@ async def run_reconciliation(_: Staff, operations: Operations) -> RunStarted:
     status_code=202,
     responses=problems({403: STAFF_ONLY, 409: ["difference_closed", "difference_not_repairable"]}),
 )
-async def repair_stripe_difference(_: Staff, operations: Operations, difference_id: PathId) -> DifferenceRead:
+async def repair_stripe_difference(
+    _: Staff, operations: Operations, difference_id: PathId, response: Response
+) -> DifferenceRead:
     """Repair a difference: the object is fetched and applied as an event of it would be.
 
     It is done in the background; the difference is `repaired` then.
     """
+    response.headers["Location"] = "/api/billing/reconciliation"
     return await operations.repair(difference_id)
 
 

@@ -1,4 +1,4 @@
-"""Remembers which routes answered with success, so that a full run can name those that no test exercises."""
+"""Remembers how routes answered, so that a run can name those that nobody tried or that said too little."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Exercised:
-    """The routes (method and template) that gave a 2xx or 3xx in this process."""
+    """The routes (method and template) that gave a 2xx or 3xx in this process.
+
+    `unaddressed` are those that made something (201) and did not say where it is.
+    """
 
     def __init__(self) -> None:
         self.routes: set[str] = set()
+        self.unaddressed: set[str] = set()
 
     def recording(self, app: ASGIApp) -> ASGIApp:
         """The application, with every success noted."""
@@ -22,7 +26,11 @@ class Exercised:
                 if message["type"] == "http.response.start" and message["status"] < 400:
                     path = getattr(scope.get("route"), "path_format", None)
                     if path:
-                        self.routes.add(f"{scope['method']} {path}")
+                        route = f"{scope['method']} {path}"
+                        self.routes.add(route)
+                        has_address = b"location" in dict(message["headers"])
+                        if message["status"] == 201 and path.startswith("/api/") and not has_address:
+                            self.unaddressed.add(route)
                 await send(message)
 
             await app(scope, receive, note)
@@ -38,21 +46,27 @@ def exercised(request: pytest.FixtureRequest) -> Iterator[Exercised]:
     output = getattr(request.config, "workeroutput", None)
     if output is not None:
         output["exercised"] = sorted(record.routes)
+        output["unaddressed"] = sorted(record.unaddressed)
     else:
         request.config.stash[ROUTES].update(record.routes)
+        request.config.stash[UNADDRESSED].update(record.unaddressed)
 
 
 ROUTES: pytest.StashKey[set[str]] = pytest.StashKey()
+UNADDRESSED: pytest.StashKey[set[str]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROUTES] = set()
+    config.stash[UNADDRESSED] = set()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error) -> None:
     """A worker has finished: take over what it saw."""
-    node.config.stash[ROUTES].update(getattr(node, "workeroutput", {}).get("exercised", []))
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[ROUTES].update(output.get("exercised", []))
+    node.config.stash[UNADDRESSED].update(output.get("unaddressed", []))
 
 
 def _is_full_run(config: pytest.Config) -> bool:
@@ -63,8 +77,10 @@ def _is_full_run(config: pytest.Config) -> bool:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """After a full and green run: fail when a route of the document was never exercised."""
+    """After a green run: fail for a 201 without an address, and after a full one for routes never tried."""
     config = session.config
+    if config.stash[UNADDRESSED] and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if hasattr(config, "workerinput") or exitstatus != 0 or not _is_full_run(config):
         return
     document = json.loads((Path(config.rootpath) / "openapi" / "openapi.json").read_text())
@@ -86,8 +102,12 @@ MISSING: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    missing = terminalreporter.config.stash.get(MISSING, [])
-    if missing:
-        terminalreporter.section("routes that no test exercised with success")
-        for route in missing:
-            terminalreporter.line(route)
+    sections = {
+        "routes that no test exercised with success": terminalreporter.config.stash.get(MISSING, []),
+        "routes that answered 201 without Location": sorted(terminalreporter.config.stash[UNADDRESSED]),
+    }
+    for title, routes in sections.items():
+        if routes:
+            terminalreporter.section(title)
+            for route in routes:
+                terminalreporter.line(route)

@@ -90,6 +90,7 @@ async def sign_up(
     if body.invitation_token is None:
         return await signups.sign_up(body)
     response.status_code = 201
+    response.headers["Location"] = "/api/auth/me"
     return await invited.sign_up(body, body.invitation_token)
 
 
