@@ -323,3 +323,41 @@ async def test_moves_when_code_and_database_are_compared(db: SystemSession) -> N
         for after in targets
     }
     assert coded == known
+
+
+PAN = "4242 4242 4242 4242"
+
+
+@pytest.mark.parametrize("name", ["notes", "internal_notes"])
+async def test_order_when_a_card_number_stands_in_its_notes(
+    client: AsyncClient, db: SystemSession, alice: Persona, name: str
+) -> None:
+    """It is kept nowhere, and the answer does not repeat it."""
+    text = f"Charge {PAN} please"
+    body = order_body((await make_product(db, owner=alice), 1), **{name: text})
+    placed = await make_order(db, owner=alice)
+    answers = [
+        await client.post("/api/orders", headers=alice.headers, json=body),
+        await client.patch(f"/api/orders/{placed.id}", headers=alice.headers, json={name: text}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, PAN in answer.text) == (422, False)
+        (fault,) = answer.json()["errors"]
+        assert (fault["pointer"], fault["code"]) == (f"/{name}", "raw_payment_data_refused")
+
+
+@pytest.mark.parametrize(
+    ("act", "body"),
+    [
+        ("hold", {"reason": PAN}),
+        ("cancel", {"reason": PAN}),
+        ("refunds", {"amount": 1, "reason": "other", "note": PAN, "reference": "x"}),
+    ],
+)
+async def test_act_when_a_card_number_stands_in_its_reason(
+    client: AsyncClient, db: SystemSession, alice: Persona, act: str, body: dict[str, Any]
+) -> None:
+    order = await make_order(db, owner=alice)
+    answer = await client.post(f"/api/orders/{order.id}/{act}", headers=alice.headers, json=body)
+    assert answer.status_code == 422
+    assert [fault["code"] for fault in answer.json()["errors"]] == ["raw_payment_data_refused"]

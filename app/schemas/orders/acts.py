@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Field
 
 from app.schemas.base import Amount, Input, Line, StrictInt
 from app.schemas.orders.bodies import Carrier, TrackingNumber, TrackingUrl
-from app.schemas.orders.words import Version
+from app.schemas.orders.words import NoCardNumber, Version
 
-Reason = Annotated[Line, Field(max_length=500, description="Kept in the order's history.")]
+Reason = Annotated[Line, NoCardNumber, Field(max_length=500, description="Kept in the order's history.")]
 
 
 class OrderAct(Input):

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import MailAddressText
 from app.schemas.base import Amount, Currency, Input, Line, Patch, StrictInt, Text
-from app.schemas.orders.words import Country, SmallJson, Version
+from app.schemas.orders.words import Country, NoCardNumber, SmallJson, Version
 
 MOST_LINES = 1000
 """No setting allows more lines than this."""
@@ -18,8 +18,10 @@ Name = Annotated[Line, Field(min_length=1, max_length=200)]
 Phone = Annotated[Line, Field(max_length=40)]
 ShippingCode = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$", examples=["home"])]
 DiscountText = Annotated[Line, Field(min_length=1, max_length=40, examples=["TEN"])]
-Notes = Annotated[Text, Field(max_length=2000)]
-InternalNotes = Annotated[Text, Field(max_length=5000, description="Seen by those who may write orders.")]
+Notes = Annotated[Text, NoCardNumber, Field(max_length=2000)]
+InternalNotes = Annotated[
+    Text, NoCardNumber, Field(max_length=5000, description="Seen by those who may write orders.")
+]
 Carrier = Annotated[Line, Field(max_length=80, examples=["Colissimo"])]
 TrackingNumber = Annotated[Line, Field(max_length=100, examples=["6A12345678901"])]
 

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from app.schemas.base import Amount, Input, Line, Output, StrictInt, Text, Timestamp
 from app.schemas.orders.acts import OrderAct, Reason
+from app.schemas.orders.words import NoCardNumber
 
 RefundReason = Literal[
     "requested_by_customer",
@@ -51,7 +52,7 @@ class RefundCreate(OrderAct):
     lines: Annotated[list[RefundLine], Field(min_length=1, max_length=1000)] | None = None
     shipping_amount: Amount | None = None
     reason: RefundReason
-    note: Annotated[Text, Field(max_length=500)] | None = None
+    note: Annotated[Text, NoCardNumber, Field(max_length=500)] | None = None
     returned: StrictBool = Field(False, description="The units of `lines` have come back.")
     restock: StrictBool = Field(False, description="Put the units of `lines` back on the shelf.")
     payment_id: UUID | None = Field(

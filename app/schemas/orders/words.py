@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from app.core.card_numbers import holds_card_number
 from app.schemas.base import StrictInt
 
 OrderStatus = Literal[
@@ -72,6 +73,18 @@ def _bounded(value: dict[str, Any]) -> dict[str, Any]:
 
 SmallJson = Annotated[dict[str, Any], AfterValidator(_bounded)]
 """A JSON object of at most 16 KiB and eight levels."""
+
+
+def _refuse_card_number(value: str) -> str:
+    if holds_card_number(value):
+        raise PydanticCustomError(
+            "raw_payment_data_refused", "cards are entered at the payment provider; leave their numbers out"
+        )
+    return value
+
+
+NoCardNumber = AfterValidator(_refuse_card_number)
+"""Beside the type of a text that people write: the number of a card is refused in it, and kept nowhere."""
 
 StatusFilter = Annotated[OrderStatus, BeforeValidator(british)]
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app.clients.stripe import StripeClient
+from app.core.card_numbers import without_card_numbers
 from app.core.database import ScopedSession
 from app.core.errors import Conflict
 from app.core.events import emit
@@ -26,7 +27,6 @@ from app.services.products.holding import ReservedProduct
 from app.services.stripe_webhooks.binding import bind
 from app.services.stripe_webhooks.intake import clean
 from app.services.stripe_webhooks.link_sessions import is_of_link, link_order_id
-from app.services.stripe_webhooks.redacting import without_card_numbers
 
 LONGEST_NOTES = 2000
 MOST_METADATA = 16_000

@@ -15,12 +15,12 @@ from starlette.requests import ClientDisconnect
 from app.clients.stripe import StripeNotConfigured, stripe_client, webhook_secrets
 from app.clients.stripe.signature import HEADER, InvalidSignature, verify
 from app.core import clock
+from app.core.card_numbers import without_card_numbers
 from app.core.config import get_settings
 from app.core.database import DatabaseOf, SystemSession
 from app.core.errors import BadRequest, BodyTooLarge, Unavailable
 from app.repositories.stripe_webhooks.events import EventRepository
 from app.services.stripe_webhooks.fetching import is_known
-from app.services.stripe_webhooks.redacting import without_card_numbers
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
