@@ -62,7 +62,6 @@ async def create_order_checkout(
     opened = await checkouts.open(order_id, body)
     response.headers["Location"] = opened.page.url
     response.status_code = 201 if opened.is_new else 200
-    response.headers["Location"] = opened.page.url
     return opened.page
 
 
