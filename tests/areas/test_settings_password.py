@@ -22,7 +22,7 @@ from tests.support.accounts import (
     refresh,
     sign_in,
 )
-from tests.support.links import magic_link, mail_of, reset, reset_token, templates, verify_link
+from tests.support.links import give_factor, magic_link, mail_of, reset, reset_token, templates, verify_link
 
 EMAIL = "camille@maison.example"
 
@@ -136,6 +136,20 @@ async def test_change_when_links_are_open(
     assert (await change(client, headers)).status_code == 200
     assert (await reset(client, token, "yet " + PASSWORD)).json()["code"] == "token_used"
     assert (await verify_link(client, **link.by_token())).json()["code"] == "token_used"
+
+
+async def test_change_when_a_sign_in_waits_for_its_second_factor(
+    client: AsyncClient, db: SystemSession, database: Database, user: User, headers: dict[str, str]
+) -> None:
+    """Somebody who reads the mail has come halfway in; the new password ends that, too."""
+    app = await give_factor(db, user.id)
+    link = await magic_link(client, database, EMAIL)
+    waiting = (await verify_link(client, **link.by_token())).json()
+    assert waiting["status"] == "mfa_required"
+    assert (await change(client, headers)).status_code == 200
+    body = {"mfa_token": waiting["mfa_token"], "code": app.code()}
+    late = await client.post("/api/auth/mfa/verify", json=body)
+    assert (late.status_code, late.json()["code"]) == (401, "mfa_token_invalid")
 
 
 async def test_change_when_there_is_no_password(client: AsyncClient, db: SystemSession) -> None:

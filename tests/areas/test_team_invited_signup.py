@@ -59,6 +59,7 @@ async def test_signup_when_the_token_is_of_that_address(
 ) -> None:
     answer = await invited(client, token, NORA.lower(), company="Atelier Nora")
     assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == "/api/auth/me"
     assert answer.headers["cache-control"] == "no-store"
     body = answer.json()
     assert (body["status"], body["token_type"]) == ("ok", "Bearer")

@@ -334,6 +334,7 @@ async def test_resend_when_a_minute_has_passed(
     with clock.travel(timedelta(seconds=61)):
         answer = await resend(client, admin, first["id"])
     assert answer.status_code == 202
+    assert answer.headers["location"] == f"/api/team/invitations/{first['id']}"
     assert answer.json()["send_count"] == 2
     assert answer.json()["expires_at"] > first["expires_at"]
     assert answer.json()["invited_by"] == str(admin.user_id)

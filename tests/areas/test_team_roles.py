@@ -7,7 +7,8 @@ from httpx import AsyncClient
 from sqlalchemy import select, update
 
 from app.core.database import SystemSession
-from app.core.permissions import DESCRIPTIONS, HOLDERS, OWNER_ONLY, ROLE_PERMISSIONS, Permission, Role
+from app.core.permission_descriptions import DESCRIPTIONS
+from app.core.permissions import HOLDERS, OWNER_ONLY, ROLE_PERMISSIONS, Permission, Role
 from app.models.team import TeamMember, TeamRole
 from tests.areas.test_team_members import make_invitation
 from tests.factories.accounts import access_token_of, make_session

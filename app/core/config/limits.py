@@ -15,7 +15,9 @@ class LimitSettings(BaseSettings):
     limit_login_ip: Rule = Field("50/15m", description="Sign-ins per address.")
     limit_signup_ip: Rule = Field("10/1h", description="Sign-ups per address.")
     limit_mail_ip: Rule = Field("20/1h", description="Requests that send a mail, per address.")
-    limit_mail_address: Rule = Field("3/15m", description="Mails of one kind to one recipient.")
+    limit_mail_address: Rule = Field(
+        "3/15m", description="Mails that anybody can have sent to one address, of all kinds together."
+    )
     limit_step_up: Rule = Field("10/15m", description="Second checks per person.")
     limit_refresh: Rule = Field("30/5m", description="Refreshes per session.")
     limit_session: Rule = Field("600/1m", description="Requests per session.")

@@ -136,9 +136,17 @@ class SessionRepository(Repository[UserSession]):
 
     async def end(self, *conditions: ColumnElement[bool], reason: str, now: datetime) -> Sequence[UUID]:
         """Revoke the sessions that meet the conditions and are not revoked yet; answers their ids."""
+        # Locked in the order of their ids, as wherever several are changed; two orders could deadlock.
+        ending = (
+            select(UserSession.id)
+            .where(*conditions, UserSession.revoked_at.is_(None))
+            .order_by(UserSession.id)
+            .with_for_update(key_share=True)
+            .cte("ending")
+        )
         statement = (
             update(UserSession)
-            .where(*conditions, UserSession.revoked_at.is_(None))
+            .where(UserSession.id.in_(select(ending.c.id)))
             .values(revoked_at=now, revoked_reason=reason)
             .returning(UserSession.id)
             .execution_options(synchronize_session=False)

@@ -178,7 +178,10 @@ class TeamRepository(Repository[TeamMember]):
         )
 
     async def note_activity(self, since: datetime) -> None:
-        """Write the latest activity of every session since then into its membership."""
+        """Write the latest activity of every session since then into its membership.
+
+        One that somebody is changing at the moment waits for the next time: members are locked in an order.
+        """
         latest = (
             select(
                 UserSession.user_id,
@@ -189,15 +192,24 @@ class TeamRepository(Repository[TeamMember]):
             .group_by(UserSession.user_id, UserSession.organization_id)
             .subquery()
         )
+        behind = (
+            select(TeamMember.organization_id, TeamMember.id, latest.c.at)
+            .join(
+                latest,
+                and_(
+                    TeamMember.user_id == latest.c.user_id,
+                    TeamMember.organization_id == latest.c.organization_id,
+                ),
+            )
+            .where(or_(TeamMember.last_active_at.is_(None), TeamMember.last_active_at < latest.c.at))
+            .with_for_update(of=TeamMember, key_share=True, skip_locked=True)
+            .cte("behind")
+        )
         await self.session.execute(
             update(TeamMember)
-            .where(
-                TeamMember.user_id == latest.c.user_id,
-                TeamMember.organization_id == latest.c.organization_id,
-                or_(TeamMember.last_active_at.is_(None), TeamMember.last_active_at < latest.c.at),
-            )
+            .where(TeamMember.organization_id == behind.c.organization_id, TeamMember.id == behind.c.id)
             # It is no change of the membership.
-            .values(last_active_at=latest.c.at, updated_at=TeamMember.updated_at)
+            .values(last_active_at=behind.c.at, updated_at=TeamMember.updated_at)
             .execution_options(synchronize_session=False)
         )
 

@@ -211,11 +211,14 @@ async def get_invitation(_: Inviter, invitations: Invitations, invitation_id: Pa
         {403: ["role_not_grantable"], 409: ["invitation_not_pending", "resend_limit_reached"]}
     ),
 )
-async def resend_invitation(_: Inviter, inviting: Inviting, invitation_id: PathId) -> InvitationRead:
+async def resend_invitation(
+    _: Inviter, inviting: Inviting, invitation_id: PathId, response: Response
+) -> InvitationRead:
     """Mail an invitation again.
 
     With a new token, which is good for as long as the first one was; the older one does not work any more.
     """
+    response.headers["Location"] = f"/api/team/invitations/{invitation_id}"
     return await inviting.resend(invitation_id)
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
+from app.schemas.auth.links import CHALLENGE, VERIFIER
 from app.schemas.auth.signing import Challenge, TokenText, Verifier
 from app.schemas.base import Input, Output, Query, Timestamp
 
@@ -16,8 +17,6 @@ RedirectTo = Annotated[
         description="A path of the app, or an address on one of its origins; unset: the app itself.",
     ),
 ]
-CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 
 
 class OAuthStart(Query):

@@ -1,15 +1,12 @@
 """What the routes that change a password take and answer."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from app.schemas.auth.second_factor import BackupCode
 from app.schemas.auth.signing import Code, PasswordText, SessionOpened, TokenText
 from app.schemas.base import Input, Output
-
-BackupCodeText = Annotated[
-    str, Field(min_length=1, max_length=64, description="One of the codes that were shown once.")
-]
 
 
 class ResetSent(Output):
@@ -30,7 +27,7 @@ class ResetPassword(Input):
     token: TokenText
     new_password: PasswordText
     code: Code | None = Field(None, description="The code that the authenticator app shows.")
-    backup_code: BackupCodeText | None = None
+    backup_code: BackupCode | None = None
 
     @model_validator(mode="after")
     def _one_code(self) -> Self:

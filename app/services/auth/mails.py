@@ -76,7 +76,7 @@ def _notice(
 
 async def _confirmation(session: SystemSession, recipient: Recipient, token_id: UUID) -> list[MailRequest]:
     token = await OneTimeTokenRepository(session).of_purpose(token_id, EMAIL_CONFIRM)
-    if token is None or token.consumed_at or token.voided_at or token.expires_at <= clock.now():
+    if token is None or not is_live(token, clock.now()):
         return []
     link = MailLink(purpose=EMAIL_CONFIRM, token_id=token_id, path="/confirm")
     return [mail_to(recipient, "email_confirmation", "account", link=link, expires_at=token.expires_at)]

@@ -10,7 +10,7 @@ from app.core.config import get_settings
 from app.core.crypto import issue_access_token, key_ring, make_refresh_token, seal, unseal
 from app.core.database import ScopedSession, SystemSession
 from app.core.devices import Device
-from app.core.events import emit, emit_all
+from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.auth import User, UserSession
 from app.repositories.auth import PeopleRepository, SessionCard, SessionRepository, ThrottleRepository
@@ -27,7 +27,6 @@ from app.services.files.addresses import avatar_url
 __all__ = [
     "FirstFactor",
     "IdentityToLink",
-    "end_other_sessions",
     "open_after_challenge",
     "open_session",
     "opened",
@@ -94,22 +93,6 @@ async def replace_session(
     await session.flush()
     await emit(session, SessionRevoked(user_id=old.user_id, session_id=old.id, reason=REPLACED))
     return opened(row, await sessions.card(row), now)
-
-
-async def end_other_sessions(
-    session: ScopedSession, principal: Principal, now: datetime, *, reason: str
-) -> int:
-    """Revoke every live session of the caller's person but the caller's; how many there were."""
-    assert principal.user_id is not None  # noqa: S101 - a person's sessions
-    ended = await SessionRepository(session).end_of_person(
-        principal.user_id, all_but=principal.session_id, reason=reason, now=now
-    )
-    revoked = [
-        SessionRevoked(user_id=principal.user_id, session_id=session_id, reason=reason)
-        for session_id in ended
-    ]
-    await emit_all(session, revoked)
-    return len(ended)
 
 
 def opened(row: UserSession, card: SessionCard, now: datetime) -> SessionOpened:

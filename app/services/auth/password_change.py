@@ -11,9 +11,9 @@ from app.core.events import Event, emit
 from app.core.passwords import hash_password, normalise, verify_password
 from app.repositories.auth import Credentials, PeopleRepository, ThrottleRepository
 from app.schemas.auth import ChangePassword, PasswordChanged, SetPassword
-from app.services.auth.accounts import give_up_intruders_change, locked_person, void_tokens
+from app.services.auth.accounts import end_sessions, give_up_intruders_change, locked_person, void_tokens
 from app.services.auth.one_time_tokens import MAGIC_LINK, PASSWORD_RESET, STEP_UP
-from app.services.auth.opening import end_other_sessions, replace_session
+from app.services.auth.opening import replace_session
 from app.services.auth.own_caller import OwnCaller
 from app.services.auth.own_sign_in import require_own_sign_in
 from app.services.auth.password_rules import refuse_weak_password
@@ -116,11 +116,13 @@ class PasswordService:
         if await people.password_changed_at(user.id) != known:
             raise password_already_set() if known is None else _changed_meanwhile()
         await people.set_password(user.id, hashed, now)
-        reason = "password_changed"
-        revoked = await end_other_sessions(self.session, self.caller.principal, now, reason=reason)
+        principal = self.caller.principal
+        revoked = await end_sessions(
+            self.session, user.id, reason="password_changed", now=now, all_but=principal.session_id
+        )
         await give_up_intruders_change(self.session, user)
         await void_tokens(self.session, user.id, now, only=(PASSWORD_RESET, MAGIC_LINK, STEP_UP))
-        opened = await replace_session(self.session, self.caller.principal, self.caller.device, now)
+        opened = await replace_session(self.session, principal, self.caller.device, now)
         kind: type[events.PasswordChanged | events.PasswordSet] = (
             events.PasswordSet if known is None else events.PasswordChanged
         )

@@ -7,7 +7,8 @@ from fastapi import Depends
 from app.core.access import CurrentPrincipal, permission_denied
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid, NotFound
-from app.core.permissions import DESCRIPTIONS, HOLDERS, KNOWN, OWNER_ONLY, ROLE_PERMISSIONS, Permission, Role
+from app.core.permission_descriptions import DESCRIPTIONS
+from app.core.permissions import HOLDERS, KNOWN, OWNER_ONLY, ROLE_PERMISSIONS, Permission, Role
 from app.repositories.team import RoleRepository, Standing, TeamRepository
 from app.schemas.team.permissions import (
     Explain,

@@ -6,7 +6,7 @@ from uuid import UUID
 from app.core import clock
 from app.core.database import SystemSession
 from app.repositories.auth import OneTimeTokenRepository
-from app.services.auth.one_time_tokens import STEP_UP
+from app.services.auth.one_time_tokens import STEP_UP, is_live
 from app.services.auth.recipients import Recipient, device_facts, mail_to, recipient_of
 from app.services.auth.second_factor.backup_codes import FEW
 from app.services.auth.second_factor.events import BackupCodeUsed, StepUpRequested
@@ -36,7 +36,7 @@ async def _step_up_code(
     session: SystemSession, recipient: Recipient, private: dict[str, Any]
 ) -> list[MailRequest]:
     token = await OneTimeTokenRepository(session).of_purpose(UUID(private["token_id"]), STEP_UP)
-    if token is None or token.consumed_at or token.voided_at or token.expires_at <= clock.now():
+    if token is None or not is_live(token, clock.now()):
         return []
     link = MailLink(purpose=STEP_UP, token_id=token.id, path="/step-up")
     facts = device_facts(recipient, private)

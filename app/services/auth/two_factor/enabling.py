@@ -25,8 +25,8 @@ from app.schemas.auth.two_factor import (
     TwoFactorStarted,
     VerifyTwoFactor,
 )
-from app.services.auth.accounts import give_up_intruders_change
-from app.services.auth.opening import end_other_sessions, replace_session
+from app.services.auth.accounts import end_sessions, give_up_intruders_change
+from app.services.auth.opening import replace_session
 from app.services.auth.own_caller import OwnCaller
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import remembered, session_revoked
@@ -107,7 +107,9 @@ class EnablingService:
         await BackupCodeRepository(self.session).replace(user.id, hashes, now)
         await give_try_back(self.session, user.id)
         principal, device = self.caller.principal, self.caller.device
-        ended = await end_other_sessions(self.session, principal, now, reason="two_factor_enabled")
+        ended = await end_sessions(
+            self.session, user.id, reason="two_factor_enabled", now=now, all_but=principal.session_id
+        )
         await give_up_intruders_change(self.session, user)
         opened = await replace_session(self.session, principal, device, now, aal=2)
         await emit(

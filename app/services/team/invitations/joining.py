@@ -16,7 +16,7 @@ from app.models.auth import User
 from app.models.team import Invitation, Organization, TeamMember
 from app.repositories.team import TeamRepository
 from app.repositories.team.invitations import InvitationRepository
-from app.services.auth.one_time_tokens import TEAM_INVITATION, token_id, why_dead
+from app.services.auth.one_time_tokens import TEAM_INVITATION, is_live, token_id, why_dead
 from app.services.auth.refusals import token_invalid
 from app.services.billing.entitlements import check_gauge
 from app.services.team.desk import RoleChoice
@@ -51,7 +51,7 @@ async def locate(session: SystemSession, token: str, now: datetime) -> Reference
     row = await InvitationRepository(session).token(identifier)
     if row is None or row.organization_id is None or row.subject_id is None:
         raise token_invalid()
-    if row.consumed_at or row.voided_at or row.expires_at <= now:
+    if not is_live(row, now):
         raise await why_dead(session, TEAM_INVITATION, identifier, now)
     return Reference(row.organization_id, row.subject_id, identifier)
 

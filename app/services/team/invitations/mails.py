@@ -9,7 +9,7 @@ from app.core.config import get_settings
 from app.core.database import SystemSession
 from app.repositories.team import TeamRepository
 from app.repositories.team.invitations import InvitationCard, InvitationRepository
-from app.services.auth.one_time_tokens import TEAM_INVITATION
+from app.services.auth.one_time_tokens import TEAM_INVITATION, is_live
 from app.services.auth.recipients import USEFUL_FOR, mail_to, moment, recipient_of
 from app.services.billing.entitlements import upgrade_url
 from app.services.notifications.requests import MailLink, MailRequest, mails_for
@@ -58,8 +58,7 @@ async def invitation_mail(
     invitations = InvitationRepository(session)
     token = await invitations.token(UUID(private["token_id"]))
     card = await invitations.card(UUID(private["organization_id"]), UUID(data["invitation_id"]))
-    is_dead = token is None or token.consumed_at or token.voided_at or token.expires_at <= clock.now()
-    if token is None or is_dead or card is None:
+    if token is None or not is_live(token, clock.now()) or card is None:
         return []
     locale = await _locale(invitations, card)
     invitation = card.invitation
