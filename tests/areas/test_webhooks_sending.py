@@ -520,13 +520,17 @@ async def test_delivery_when_an_older_one_is_not_wanted(
 ) -> None:
     """It was made by a handler that had read the types before they were changed; it is not sent."""
     endpoint, _ = await make_webhook(db, owner=alice, events=["product.*"])
-    due = {"owner": alice, "endpoint_id": endpoint.id, "next_attempt_at": clock.now()}
-    await make_delivery(db, **due, event_type="order.paid")
-    newer = await make_delivery(db, **due)
+    now = clock.now()
+    unwanted, newer = [
+        await make_delivery(
+            db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=now, event_type=kind, created_at=at
+        )
+        for kind, at in (("order.paid", now - timedelta(minutes=1)), ("product.updated", now))
+    ]
     async with database.transaction(principal=SENDER) as session:
         turns = [await take(session, alice.organization_id, endpoint.id, newer.id) for _ in range(2)]
     assert [one.delivery_id if one else None for one in turns] == [None, newer.id]
-    assert await statuses(db) == ["cancelled", "sending"]
+    assert [row.status for row in await rows(db) if row.id == unwanted.id] == ["cancelled"]
 
 
 async def test_deliveries_when_their_endpoint_has_just_failed(

@@ -42,7 +42,7 @@ class DeliveryRepository(Repository[NotificationDelivery]):
             set_={"email_id": statement.excluded.email_id},
             where=NotificationDelivery.email_id.is_(None) & (NotificationDelivery.state == "queued"),
         ).returning(NotificationDelivery.email_id)
-        return set((await self.session.execute(adopted)).scalars())
+        return {email_id for email_id in (await self.session.execute(adopted)).scalars() if email_id}
 
     async def finish_mail(self, email_id: UUID, **values: Any) -> None:
         """Record how a mail ended; a mail without a row (nobody's, or of long ago) changes nothing."""
