@@ -306,6 +306,7 @@ async def test_setup_when_it_begins(shop: Shop, alice: Persona) -> None:
     assert answer.status_code == 201
     assert answer.json()["client_secret"].startswith(answer.json()["setup_intent_id"])
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["location"] == "/api/billing/payment-methods"
 
 
 async def test_organisation_when_it_is_deleted(

@@ -68,6 +68,8 @@ async def create_payment_method(
     """
     response.headers["Cache-Control"] = "no-store"
     if body is None or body.payment_method_id is None:
+        # Once the number was entered, the method is among these.
+        response.headers["Location"] = "/api/billing/payment-methods"
         return await methods.begin(request)
     method, is_new = await methods.attach(body.payment_method_id, request)
     response.headers["Location"] = f"/api/billing/payment-methods/{method.id}"
