@@ -102,16 +102,13 @@ class InvoiceUpcoming(SubscriptionEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DuplicateRefunded(BillingEvent):
-    """Somebody paid twice and got the second payment back."""
+class DuplicateRefunded(SubscriptionEvent):
+    """Somebody paid twice and got the second payment back: `amount` in minor units of `currency`."""
 
     type: ClassVar[str] = "subscription.duplicate_refunded"
     description: ClassVar[str] = "A second subscription was paid; it was ended and its payment given back."
     webhook: ClassVar[bool] = False
-    subject: ClassVar[tuple[str, str] | None] = ("subscription", "subscription_id")
-    audit: ClassVar[AuditSpec | str] = AuditSpec(targets=(("subscription", "subscription_id"),))
 
-    subscription_id: UUID
     amount: int
     currency: str
 

@@ -1,6 +1,7 @@
 """Owns the calls by which subscriptions change at Stripe, and how their answers are applied."""
 
 from abc import abstractmethod
+from dataclasses import asdict
 from typing import Any
 
 from app.clients.stripe import StripeClient, StripeError, StripeMissing, StripeRefused
@@ -20,6 +21,7 @@ from app.services.billing.subscriptions.fetching import (
 )
 from app.services.billing.subscriptions.invoices import intent_of
 from app.services.billing.subscriptions.mirror import CANCEL_DUPLICATE, apply_subscription, coming_phase
+from app.services.billing.subscriptions.telling import facts_of
 from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, stripe_command
 from app.services.stripe_webhooks.refusals import OUT_OF_SYNC
 
@@ -239,9 +241,8 @@ class CancelDuplicate(RepeatableCall):
             command.organization_id, params_of(command, "subscription")
         )
         if is_new and row is not None:
-            event = DuplicateRefunded(
-                subscription_id=row.id, amount=refund["amount"], currency=refund["currency"].upper()
-            )
+            facts = asdict(await facts_of(session, row))
+            event = DuplicateRefunded(**facts, amount=refund["amount"], currency=refund["currency"].upper())
             await emit(session, event, organization_id=command.organization_id)
 
 
