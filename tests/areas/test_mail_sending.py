@@ -1,6 +1,7 @@
 """Which sender gets a mail, and what becomes of one that is refused, limited, blocked or lost on the way."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from uuid import UUID
@@ -362,6 +363,19 @@ async def test_contents_when_a_mail_ended_an_hour_ago(
         await wipe_mails(database)
     assert (await email_of(db, sent)).variables_sealed is None
     assert (await email_of(db, waiting)).variables_sealed is not None
+
+
+async def test_mail_when_its_key_has_left_the_ring(
+    db: SystemSession, database: Database, brevo: PlayedBrevo, other_keys: Callable[[bool], None]
+) -> None:
+    """It waits for the key to come back, and is not asked for every ten seconds."""
+    email_id = await make_email(db)
+    other_keys(False)
+    await send(database, [brevo.sender], email_id, board=SenderBoard())
+    email = await email_of(db, email_id)
+    assert (email.status, email.attempts, brevo.calls) == ("queued", 0, 0)
+    assert email.next_attempt_at is not None
+    assert email.next_attempt_at > clock.now() + timedelta(minutes=59)
 
 
 async def test_mail_when_it_cannot_be_rendered(

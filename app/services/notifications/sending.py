@@ -10,6 +10,7 @@ import structlog
 from app.clients.mailer import MailOutcomeUnknown, MailRefused, MailSender, OutgoingMail
 from app.core import clock
 from app.core.config import get_settings
+from app.core.crypto import SealBroken
 from app.core.database import Database, SystemSession
 from app.core.errors import Unavailable
 from app.core.events import emit
@@ -79,7 +80,7 @@ def _candidates(email: Email, senders: Sequence[MailSender], board: SenderBoard)
 
 
 async def _is_over(session: SystemSession, email: Email) -> bool:
-    """Whether the mail must not be sent any more; says so in the row."""
+    """Whether the mail must not be sent, any more or until its key is in the ring again; the row says so."""
     if email.expires_at <= clock.now():
         await _finish(session, email, "expired", "expired", email.provider)
         return True
@@ -94,7 +95,13 @@ async def _is_over(session: SystemSession, email: Email) -> bool:
             told="preference_off",
         )
         return True
-    reason = await SuppressionRepository(session).reason(address_hashes(address_of(email)))
+    try:
+        address = address_of(email)
+    except SealBroken:
+        logger.error("sealed_value_unreadable", column="emails.to_address_sealed", row_id=str(email.id))
+        await EmailRepository(session).wait(email, clock.now() + timedelta(seconds=HOURLY))
+        return True
+    reason = await SuppressionRepository(session).reason(address_hashes(address))
     # A complaint does not stop mails about the account or its safety; a bounce stops everything.
     if reason is None or (reason == "complaint" and email.category in APART):
         return False
