@@ -41,7 +41,8 @@ another body is 422 `idempotency_key_reused`.
 
 ## Limits
 `RateLimit` and `RateLimit-Policy` (also `X-RateLimit-…`) say where you stand. Over a limit: 429 with
-`Retry-After`.
+`Retry-After`. What uses up a quota of your plan tells `X-Quota-Limit`, `X-Quota-Remaining` and
+`X-Quota-Reset`; without room for it: 402.
 
 ## Versions
 Fields and operations are added, never renamed or removed, within a version. Webhooks and events are of
