@@ -12,7 +12,7 @@ from app.core.limits import limited
 from app.core.paging import Page
 from app.core.permissions import Permission
 from app.core.requests import StrictRoute
-from app.schemas.base import PathId
+from app.schemas.base import NoParameters, PathId
 from app.schemas.products import (
     ImportReport,
     MovementQuery,
@@ -156,7 +156,7 @@ async def import_products(
     response_class=CsvAnswer,
     responses=csv_success(EXPORTED),
 )
-async def export_products(_: Reader, exports: Exports) -> CsvAnswer:
+async def export_products(_: Reader, exports: Exports, _query: Annotated[NoParameters, Query()]) -> CsvAnswer:
     """Export products as CSV.
 
     The newest first, at most 50,000, with the columns that an import reads: `sku`, `name`, `slug`,

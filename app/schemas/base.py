@@ -198,6 +198,10 @@ class Query(BaseModel):
         return data
 
 
+class NoParameters(Query):
+    """The query of what is answered whole: a filter that was meant to narrow it is refused like any other."""
+
+
 class Output(BaseModel):
     """An answer; reads attributes of rows."""
 

@@ -406,6 +406,15 @@ async def test_export_when_somebody_else_imports_it(
     assert lists[0] == lists[1]
 
 
+async def test_export_when_a_filter_is_asked_for_that_it_does_not_have(
+    client: AsyncClient, alice: Persona
+) -> None:
+    """Everything would come, and be taken for what was asked for."""
+    answer = await client.get("/api/products/export.csv?status=archived", headers=alice.headers)
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/status"]
+
+
 async def test_export_when_it_is_read(
     client: AsyncClient, db: SystemSession, app: FastAPI, alice: Persona, charlie: Persona
 ) -> None:
