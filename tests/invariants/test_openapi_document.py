@@ -78,6 +78,9 @@ UNDOCUMENTED = {
 }
 """Routes that the document leaves out, and why."""
 
+SHOWN = frozenset({"const", "default", "enum", "examples", "format"})
+"""What in a schema lets the page show a value."""
+
 FREE_FORM: dict[str, str] = {}
 """Answers without a schema of their own, and why."""
 
@@ -141,6 +144,12 @@ def test_operations_when_they_are_described() -> None:
             f"{name}: describe the parameter {item['name']}"
             for item in operation.get("parameters", [])
             if "in" in item and not (item.get("description") or item["schema"].get("description"))
+        ]
+        wrong += [
+            f"{name}: show an example of the parameter {item['name']}, which must be sent"
+            for item in operation.get("parameters", [])
+            if item.get("required") and not {"example", "examples"} & item.keys()
+            if not SHOWN & resolve(document(), item["schema"]).keys()
         ]
     assert not wrong, "\n".join(wrong)
 

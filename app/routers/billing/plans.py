@@ -15,7 +15,7 @@ from app.services.billing.paying.plans import PlansDesk, Prices
 router = APIRouter(route_class=StrictRoute, prefix="/api/billing", tags=["billing"])
 
 Visitor = Annotated[None, Depends(public("price list"))]
-Code = Annotated[str, Path(max_length=40, description="`code` of the plan.")]
+Code = Annotated[str, Path(max_length=40, description="`code` of the plan.", examples=["premium"])]
 
 
 @router.get("/plans", dependencies=[Depends(limited("billing_plans", by="address"))])

@@ -31,7 +31,9 @@ from app.services.billing.paying.subscription import Subscriptions
 
 router = APIRouter(route_class=StrictRoute, prefix="/api/billing", tags=["billing"])
 
-SessionId = Annotated[str, Path(max_length=255, description="`session_id` of the checkout.")]
+SessionId = Annotated[
+    str, Path(max_length=255, description="`session_id` of the checkout.", examples=["cs_test_a1B2c3"])
+]
 
 RAW = ["raw_payment_data_refused"]
 SYNC = ["provider_out_of_sync"]

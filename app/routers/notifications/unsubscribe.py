@@ -14,7 +14,7 @@ from app.services.notifications.unsubscribing import Unsubscribing
 router = APIRouter(route_class=StrictRoute, prefix="/api/notifications", tags=["notifications"])
 
 MailProgram = Annotated[None, Depends(public("mail programs call it without a session"))]
-Token = Annotated[str, Path(max_length=200, description="The token of the mail.")]
+Token = Annotated[str, Path(max_length=200, description="The token of the mail.", examples=["AZcx…"])]
 
 LIMITED = [Depends(limited("unsubscribe_ip", by="address"))]
 PROBLEMS = problems({404: ["not_found"]})

@@ -22,7 +22,7 @@ RedirectTo = Annotated[
 class OAuthStart(Query):
     """How the app begins a sign-in: with the challenge of a verifier that it keeps."""
 
-    code_challenge: Challenge
+    code_challenge: Challenge = Field(examples=[CHALLENGE])
     code_challenge_method: Literal["S256"] = Field(description="The only method (RFC 7636).")
     redirect_to: RedirectTo = None
     remember: bool = Field(False, description="Seven idle days instead of one, thirty in all.")

@@ -60,7 +60,12 @@ class PushSubscriptionQuery(PageQuery):
 class PushEndpoint(Query):
     """A subscription that is named by its address."""
 
-    endpoint: str = Field(min_length=1, max_length=2048, description="The address at the push service.")
+    endpoint: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="The address at the push service.",
+        examples=[EXAMPLE["endpoint"]],
+    )
 
 
 class VapidPublicKey(Output):
