@@ -232,12 +232,16 @@ def _judge_scope(row: KeyRow, *, is_open: bool, needed: Permission | None) -> fr
             "user_session_required", "API keys may not do this; sign in as a person and repeat the request."
         )
     if needed is not None and needed not in scopes_of(row.scopes):
-        raise Forbidden("insufficient_scope", f"This API key lacks the scope `{needed}`.", scope=needed.value)
+        raise Forbidden(
+            "insufficient_scope",
+            f"This API key lacks the scope `{needed}`; use one that has it.",
+            scope=needed.value,
+        )
     permissions = key_permissions(row)
     if needed is not None and needed not in permissions:
         raise Forbidden(
             "permission_denied",
-            f"The role of the person who made this API key lacks the permission `{needed}`.",
+            f"The person who made this API key lacks the permission `{needed}` by now; use another key.",
             permission=needed.value,
         )
     return permissions
