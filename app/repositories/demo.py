@@ -126,7 +126,8 @@ async def date_products(session: ScopedSession, organization_id: UUID, moment: d
 async def date_order(session: ScopedSession, organization_id: UUID, order_id: UUID, moment: datetime) -> None:
     """Say that whatever this transaction did to an order was done at `moment`, which is past.
 
-    What was done before is dated before `moment`, so every later time is one of this transaction.
+    What was done before is dated before `moment`, so every later time is one of this transaction. Of what is
+    long past nobody is told, neither by mail nor by a notice.
     """
     values = {"organization_id": organization_id, "order_id": order_id, "moment": moment}
     await session.execute(DATE_ORDER, values)
@@ -172,6 +173,9 @@ HELD_UNTIL = (
 )
 """What was placed earlier is held until earlier."""
 
+TOLD = "2 days"
+"""Nobody is told of what lies further back: thousands of mails and notices would delay the first real one."""
+
 DATE_PRODUCTS = _statement(_dated(Product, OWNER), _rewritten(StockMovement, OWNER))
 DATE_ORDER = _statement(
     _dated(Order, f"{OWNER} AND id = :order_id", HELD_UNTIL),
@@ -180,4 +184,8 @@ DATE_ORDER = _statement(
     _dated(DiscountRedemption, OF_ORDER),
     _rewritten(OrderStatusHistory, OF_ORDER),
     _rewritten(StockMovement, OF_ORDER),
+    (
+        "untold AS (UPDATE event_outbox SET has_handlers = false"  # noqa: S608 - constants
+        f" WHERE {OWNER} AND has_handlers AND :moment < now() - interval '{TOLD}')",
+    ),
 )

@@ -98,6 +98,19 @@ async def test_run_when_the_database_is_empty(demo: Demo) -> None:
     ]
 
 
+async def test_events_when_they_lie_far_back(demo: Demo) -> None:
+    """Whoever has just started the service does not wait behind the mails of ninety days."""
+    late = [
+        step for step in steps(plan_orders(catalogue()[:PRODUCTS], ORDERS)) if step.age < timedelta(days=2)
+    ]
+    found = await demo.rows(
+        "SELECT count(*) FILTER (WHERE has_handlers), count(*) FROM event_outbox WHERE type LIKE 'order.%'"
+    )
+    told, all_there = found[0]
+    assert 0 < told <= 2 * (len(late) + PAID_ORDERS)
+    assert all_there > 10 * told
+
+
 async def test_sandbox_when_the_brand_has_paid_and_was_paid(demo: Demo, stripe: StripeClient) -> None:
     paid = await demo.rows(
         "SELECT o.status, o.payment_status, p.stripe_payment_intent_id LIKE 'pi_sbx%' AS is_played,"
