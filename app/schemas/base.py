@@ -185,6 +185,21 @@ class Patch(Input):
         return {name: getattr(self, name) for name in self.model_fields_set if name not in without}
 
 
+def absent() -> Any:
+    """The value of a field that was not sent: `model_fields_set` says so, and null itself is refused."""
+    return None
+
+
+def once(values: list[Any]) -> list[Any]:
+    """Each value once, in the order in which they come."""
+    return list(dict.fromkeys(values))
+
+
+def null_if_blank(value: str) -> str | None:
+    """Null for text that is empty once it is trimmed."""
+    return value or None
+
+
 class Query(BaseModel):
     """Query parameters: unknown ones are refused."""
 

@@ -22,6 +22,7 @@ from app.schemas.base import (
     StrictInt,
     Text,
     Timestamp,
+    absent,
 )
 from app.schemas.metadata import Metadata
 from app.schemas.product_options import MAX_PRICE, ProductOptions
@@ -45,11 +46,6 @@ Grams = Annotated[StrictInt, Field(ge=0, le=1_000_000, description="Weight in gr
 Price = Annotated[StrictInt, Field(ge=0, le=MAX_PRICE, description="Minor units of `currency`.")]
 Quantity = Annotated[StrictInt, Field(ge=0, le=MAX_STOCK)]
 Days = Annotated[StrictInt, Field(ge=0, le=365, description="Days until it can be sent.")]
-
-
-def _absent() -> Any:
-    """The value of a field that was not sent: `model_fields_set` says so, and null itself is refused."""
-    return None
 
 
 class ProductQuery(PageQuery):
@@ -106,21 +102,21 @@ class ProductCreate(Input):
 class ProductChanges(Patch):
     """The fields of a product that can be changed."""
 
-    name: Name = Field(default_factory=_absent)
-    price: Price = Field(default_factory=_absent)
-    currency: Currency = Field(default_factory=_absent)
-    slug: Slug = Field(default_factory=_absent)
+    name: Name = Field(default_factory=absent)
+    price: Price = Field(default_factory=absent)
+    currency: Currency = Field(default_factory=absent)
+    slug: Slug = Field(default_factory=absent)
     sku: Sku | None = None
     external_ref: ExternalRef | None = None
     description: Description | None = None
     category: Category | None = None
-    tax_category: TaxCategory = Field(default_factory=_absent)
+    tax_category: TaxCategory = Field(default_factory=absent)
     weight_g: Grams | None = None
-    options: ProductOptions = Field(default_factory=_absent)
-    metadata: Metadata = Field(default_factory=_absent)
-    status: Status = Field(default_factory=_absent)
-    track_inventory: StrictBool = Field(default_factory=_absent)
-    allow_backorder: StrictBool = Field(default_factory=_absent)
+    options: ProductOptions = Field(default_factory=absent)
+    metadata: Metadata = Field(default_factory=absent)
+    status: Status = Field(default_factory=absent)
+    track_inventory: StrictBool = Field(default_factory=absent)
+    allow_backorder: StrictBool = Field(default_factory=absent)
     low_stock_threshold: Quantity | None = None
     lead_time_days: Days | None = None
 
@@ -148,7 +144,7 @@ class ImportRow(ProductChanges):
     )
 
     sku: Sku
-    stock: Quantity = Field(default_factory=_absent, description="Pieces on hand from now on.")
+    stock: Quantity = Field(default_factory=absent, description="Pieces on hand from now on.")
 
 
 INTEGERS = frozenset({"price", "weight_g", "stock", "low_stock_threshold", "lead_time_days"})

@@ -6,18 +6,14 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from app.core.mail_addresses import MailAddressText
-from app.schemas.base import Input, Line, Output, Timestamp
+from app.schemas.base import Input, Line, Output, Timestamp, null_if_blank
 from app.schemas.purposes import ConsentChoice, ConsentRequired
 
 LONGEST_PASSWORD_TEXT = 1024
 """Longer text is no password of anybody; what is too long for a new one is said by the password rules."""
 
 
-def _null_if_blank(value: str) -> str | None:
-    return value or None
-
-
-Name = Annotated[Line, Field(max_length=120), AfterValidator(_null_if_blank)]
+Name = Annotated[Line, Field(max_length=120), AfterValidator(null_if_blank)]
 """What people call themselves or their company: a line, null when it is blank."""
 
 PasswordText = Annotated[str, Field(max_length=LONGEST_PASSWORD_TEXT)]

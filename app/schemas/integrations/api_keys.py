@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import (
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from app.core.paging import PageQuery
 from app.core.permissions import Permission
-from app.schemas.base import Input, Line, Output, Patch, StrictInt, Timestamp
+from app.schemas.base import Input, Line, Output, Patch, StrictInt, Timestamp, absent, once
 
 LAST_YEAR = 9998
 """The driver takes the last moment of all for infinity."""
@@ -61,15 +61,6 @@ def _keepable(moment: datetime) -> datetime:
     return moment
 
 
-def _once(values: list[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
-
-
-def absent() -> Any:
-    """The value of a field that was not sent: `model_fields_set` says so, and null itself is refused."""
-    return None
-
-
 Name = Annotated[Line, Field(min_length=1, max_length=100, examples=["Warehouse"])]
 Scopes = Annotated[
     list[Annotated[str, Field(max_length=64)]],
@@ -78,7 +69,7 @@ Scopes = Annotated[
         description="Scopes by name, or the words `read`, `write`, `admin`; without any it may do nothing.",
         examples=[["orders:read", "products:read"]],
     ),
-    AfterValidator(_once),
+    AfterValidator(once),
 ]
 RateLimit = Annotated[
     StrictInt, Field(ge=1, le=100_000, description="Requests in any hour.", examples=[1000])
@@ -95,7 +86,7 @@ Networks = Annotated[
         max_length=50,
         description="Addresses and networks (CIDR) that it may be used from; none: any.",
     ),
-    AfterValidator(_once),
+    AfterValidator(once),
 ]
 Origin = Annotated[
     str,
@@ -109,7 +100,7 @@ Origin = Annotated[
 Origins = Annotated[
     list[Origin],
     Field(max_length=10, description="Origins of other pages that it may be used by; none: no page."),
-    AfterValidator(_once),
+    AfterValidator(once),
 ]
 Expiry = Annotated[
     Timestamp, AfterValidator(_keepable), Field(description="When it ends; null: when it is revoked.")

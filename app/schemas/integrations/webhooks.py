@@ -6,22 +6,13 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool
 
 from app.core.paging import PageQuery
-from app.schemas.base import Input, Line, Output, Patch, StrictInt, Text, Timestamp
+from app.schemas.base import Input, Line, Output, Patch, StrictInt, Text, Timestamp, absent, once
 
 EndpointStatus = Literal["active", "paused", "disabled"]
 DeliveryStatus = Literal["pending", "sending", "retrying", "held", "succeeded", "exhausted", "cancelled"]
 
 LONGEST_GRACE = 604_800
 """Seconds: a week."""
-
-
-def _once(values: list[Any]) -> list[Any]:
-    return list(dict.fromkeys(values))
-
-
-def absent() -> Any:
-    """The value of a field that was not sent: `model_fields_set` says so, and null itself is refused."""
-    return None
 
 
 Url = Annotated[
@@ -41,7 +32,7 @@ EventPatterns = Annotated[
         description="Types of events, `order.*` for all of a kind, or `*`; `/event-types` lists them.",
         examples=[["order.paid", "product.*"]],
     ),
-    AfterValidator(_once),
+    AfterValidator(once),
 ]
 Description = Annotated[Line, Field(max_length=200, description="What it is for.", examples=["Warehouse"])]
 

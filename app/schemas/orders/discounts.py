@@ -8,8 +8,8 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from app.core.paging import PageQuery
-from app.schemas.base import Amount, Currency, Input, Output, Patch, Text, Timestamp
-from app.schemas.orders.values import Count, absent
+from app.schemas.base import Amount, Currency, Input, Output, Patch, Text, Timestamp, absent
+from app.schemas.orders.values import Count
 from app.schemas.orders.words import Version
 
 DiscountKind = Literal["percent", "fixed", "free_shipping"]

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import MailAddressText
-from app.schemas.base import Currency, Input, Line, Output, Patch, StrictInt, Text, Timestamp
-from app.schemas.orders.values import BasisPoints, TaxCategory, absent
+from app.schemas.base import Currency, Input, Line, Output, Patch, StrictInt, Text, Timestamp, absent
+from app.schemas.orders.values import BasisPoints, TaxCategory
 from app.schemas.orders.words import Country, Version
 
 CaptureMethod = Literal["automatic", "manual"]

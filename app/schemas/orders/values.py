@@ -1,16 +1,10 @@
 """Kinds of values that settings, rates and discount codes have in common."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from app.schemas.base import StrictInt
-
-
-def absent() -> Any:
-    """The value of a field that was not sent: `model_fields_set` says so, and null itself is refused."""
-    return None
-
 
 BasisPoints = Annotated[
     StrictInt, Field(ge=0, le=10_000, description="Basis points: 20 % is 2000.", examples=[2000])

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.mail_addresses import LONGEST_ADDRESS
-from app.schemas.base import Line, Output, Patch, StrictInt, Text, Timestamp
+from app.schemas.base import Line, Output, Patch, StrictInt, Text, Timestamp, null_if_blank
 
 NOT_PLACES = frozenset({"Factory", "localtime"})
 """What stands in the directory of time zones and is none."""
@@ -35,16 +35,12 @@ def _lines(value: str) -> str:
     return unicodedata.normalize("NFC", value.strip())
 
 
-def _null_if_blank(value: str) -> str | None:
-    return value or None
-
-
 Locale = Literal["fr", "en"]
-Name = Annotated[Line, Field(max_length=120), AfterValidator(_null_if_blank)]
+Name = Annotated[Line, Field(max_length=120), AfterValidator(null_if_blank)]
 TimeZone = Annotated[
     str, Field(max_length=64, description="A name of IANA's database."), AfterValidator(_time_zone)
 ]
-Bio = Annotated[Text, AfterValidator(_lines), Field(max_length=2000), AfterValidator(_null_if_blank)]
+Bio = Annotated[Text, AfterValidator(_lines), Field(max_length=2000), AfterValidator(null_if_blank)]
 Fixed = Annotated[Any, Field(json_schema_extra={"readOnly": True})]
 """A field that is shown, or was once, and that nobody writes here (`field_not_writable`)."""
 

@@ -7,8 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from app.core.mail_addresses import MailAddressText
 from app.core.paging import PageQuery
-from app.schemas.base import Input, Output, Patch, Text, Timestamp
-from app.schemas.team.organizations import absent
+from app.schemas.base import Input, Output, Patch, Text, Timestamp, absent
 
 RoleKey = Annotated[
     str,

@@ -1,13 +1,13 @@
 """What the routes of organisations take and answer."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.paging import PageQuery
-from app.schemas.base import Input, Line, Output, Patch, StrictInt, Timestamp
+from app.schemas.base import Input, Line, Output, Patch, StrictInt, Timestamp, absent
 
 RESERVED_SLUGS = frozenset(
     {
@@ -18,11 +18,6 @@ RESERVED_SLUGS = frozenset(
     }
 )
 """Words that addresses of the service use, or that would pass for its own."""
-
-
-def absent() -> Any:
-    """The value of a field that was not sent: `model_fields_set` says so, and null itself is refused."""
-    return None
 
 
 def _free_word(value: str) -> str:

@@ -8,8 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from app.core.paging import PageQuery
 from app.core.permissions import Permission, Role
-from app.schemas.base import Input, Line, Output, Patch, PublicProfile, Text
-from app.schemas.team.organizations import Version, absent
+from app.schemas.base import Input, Line, Output, Patch, PublicProfile, Text, absent
+from app.schemas.team.organizations import Version
 
 TAKEN_KEYS = frozenset({*Role, "custom"})
 
