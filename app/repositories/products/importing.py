@@ -44,6 +44,12 @@ class ImportRepository(Repository[Product]):
 
     model: ClassVar[type[Product]] = Product
 
+    async def wait_for_others(self) -> None:
+        """Wait for other imports of the organisation, and keep them waiting until the commit."""
+        principal = self.session.principal
+        key = f"import {principal.organization_id if principal else None}"
+        await self.session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+
     async def locked(self, skus: Collection[str]) -> list[Product]:
         """The products with these SKUs (in capitals), locked in the order of their ids."""
         statement = (

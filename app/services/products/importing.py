@@ -37,7 +37,8 @@ class ImportService:
         """Make the products whose SKUs are new, and change the others where they differ.
 
         What a row does not name stays as it is. 422 `too_many_rows`, and `import_rejected` with every fault
-        of every row; 402 `plan_limit_reached`; 409 as creating a product, when somebody else was faster.
+        of every row; 402 `plan_limit_reached`; 409 as creating a product, when somebody creates the same at
+        this moment. Imports follow each other: rows of two that come together would wait for each other.
         """
         most = get_settings().product_import_max_rows
         if len(body.rows) > most:
@@ -59,6 +60,7 @@ class ImportService:
     async def _judge(self, raw_rows: Sequence[Any]) -> list[Row]:
         """The rows with what they lead to; the known products are locked. 422 `import_rejected`."""
         rows, faults = read_rows(raw_rows)
+        await self.products.wait_for_others()
         known = {
             (product.sku or "").upper(): product
             for product in await self.products.locked({row.sent.sku.upper() for row in rows})
@@ -80,9 +82,7 @@ class ImportService:
         """Insert and change products, and write down and tell what happened to each."""
         if not rows:
             return
-        # In one order, so that two imports of the same products wait for each other and never in a circle.
-        new = sorted((row for row in rows if row.product is None), key=lambda row: row.sent.sku.upper())
-        await self.products.add_all([self._new(row) for row in new])
+        await self.products.add_all([self._new(row) for row in rows if row.product is None])
         written = {
             product.id: product
             for product in await self.products.rewrite([self._values(row) for row in rows])
