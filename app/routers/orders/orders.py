@@ -209,7 +209,9 @@ async def delete_order(
     await orders.delete(order_id, versions_of(if_match))
 
 
-@router.get("/{order_id}/history", dependencies=READS, responses=problems({422: ["cursor_invalid"]}))
+@router.get(
+    "/{order_id}/history", dependencies=READS, responses=problems({422: ["page_too_deep", "cursor_invalid"]})
+)
 async def list_order_history(
     _: Reader, history: History, order_id: OrderReference, query: Annotated[PageQuery, Query()]
 ) -> Page[HistoryEntry]:

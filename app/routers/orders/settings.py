@@ -68,7 +68,7 @@ async def update_order_settings(
     return with_etag(response, await settings.update(body, versions_of(if_match)))
 
 
-@router.get("/tax-rates", dependencies=READS, responses=problems({422: ["cursor_invalid"]}))
+@router.get("/tax-rates", dependencies=READS, responses=problems({422: ["page_too_deep", "cursor_invalid"]}))
 async def list_tax_rates(_: Reader, rates: Rates, query: Annotated[PageQuery, Query()]) -> Page[TaxRateRead]:
     """List tax rates.
 
@@ -87,7 +87,9 @@ async def replace_tax_rates(_: Keeper, rates: Rates, body: TaxRateList) -> Page[
     return await rates.replace_taxes(body)
 
 
-@router.get("/shipping-rates", dependencies=READS, responses=problems({422: ["cursor_invalid"]}))
+@router.get(
+    "/shipping-rates", dependencies=READS, responses=problems({422: ["page_too_deep", "cursor_invalid"]})
+)
 async def list_shipping_rates(
     _: Reader, rates: Rates, query: Annotated[PageQuery, Query()]
 ) -> Page[ShippingRateRead]:

@@ -2,24 +2,19 @@
 
 import json
 from collections.abc import Hashable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import Depends
 
 from app.core.access import CurrentPrincipal
 from app.core.database import Owner
 from app.core.errors import FieldError, Invalid
-from app.core.paging import Page, PageQuery, Rows, make_cursor, read_cursor
+from app.core.paging import Page, PageQuery, Rows, make_number, offset_of, read_number
 from app.models.orders import ShippingRate, TaxRate
 from app.repositories.orders.rates import RateRepository, ShippingRateRepository, TaxRateRepository
 from app.schemas.orders.rates import ShippingRateList, ShippingRateRead, TaxRateList, TaxRateRead
 from app.services.orders.faults import refuse_currency
 from app.services.orders.settings import OrderSettingsService
-
-START = datetime(2000, 1, 1, tzinfo=UTC)
-"""Cursors carry a moment and an id; a rate has neither, so its place in the list travels as the id."""
 
 
 class RateService:
@@ -32,11 +27,11 @@ class RateService:
         self.ways = ShippingRateRepository(session)
 
     async def list_taxes(self, query: PageQuery) -> Page[TaxRateRead]:
-        """A page of tax rates by country, region and category."""
+        """A page of tax rates by country, region and category. 422 `page_too_deep`, `cursor_invalid`."""
         return Page[TaxRateRead].model_validate(await self._page("tax_rates", self.taxes, query))
 
     async def list_ways(self, query: PageQuery) -> Page[ShippingRateRead]:
-        """A page of shipping rates in the order in which they were sent."""
+        """A page of shipping rates in the order in which they were sent; refuses as above."""
         return Page[ShippingRateRead].model_validate(await self._page("shipping_rates", self.ways, query))
 
     async def replace_taxes(self, body: TaxRateList) -> Page[TaxRateRead]:
@@ -58,14 +53,10 @@ class RateService:
 
     async def _page(self, name: str, rates: RateRepository[Any], query: PageQuery) -> Rows[Any]:
         scope = json.dumps([name, str(self.principal.organization_id)]).encode()
-        after = 0
-        if query.page is not None:
-            after = (query.page - 1) * query.limit
-        elif query.cursor is not None:
-            after = read_cursor(query.cursor, scope)[1].int
+        after = offset_of(query) if query.cursor is None else read_number(query.cursor, scope)
         found = await rates.part(after, query.limit + 1)
         has_more = len(found) > query.limit
-        cursor = make_cursor(scope, START, UUID(int=after + query.limit)) if has_more else None
+        cursor = make_number(scope, after + query.limit) if has_more else None
         total = await rates.count() if query.page is not None or query.count else None
         return Rows(found[: query.limit], cursor, total)
 
