@@ -279,6 +279,22 @@ async def test_default_when_another_is_chosen(
     )
 
 
+async def test_methods_when_they_are_stripes_names_for_tests(shop: Shop, alice: Persona) -> None:
+    """Each name stands for a new method, as at Stripe: nobody needs a browser to try the route."""
+    kept = {}
+    for name, kind in (("pm_card_mastercard", "card"), ("pm_sbx_sepa", "sepa"), ("pm_sbx_paypal", "paypal")):
+        answer = await post(shop, alice, "/payment-methods", {"payment_method_id": name})
+        assert (answer.status_code, answer.json()["type"]) == (201, kind), answer.text
+        kept[name] = answer.json()["id"]
+    again = await post(shop, alice, "/payment-methods", {"payment_method_id": "pm_card_mastercard"})
+    assert (again.status_code, again.json()["id"]) == (200, kept["pm_card_mastercard"])
+    declined = {"payment_method_id": "pm_card_visa_chargeDeclined"}
+    refused = await post(shop, alice, "/payment-methods", declined)
+    assert (refused.status_code, refused.json()["code"]) == (402, "card_declined")
+    shown = (await shop.client.get("/api/billing/payment-methods", headers=alice.headers)).json()["items"]
+    assert {item["id"] for item in shown} == set(kept.values())
+
+
 async def test_method_when_the_same_card_is_kept_meanwhile(
     shop: Shop, alice: Persona, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from app.clients.stripe.sandbox.customers import address_of
 from app.clients.stripe.sandbox.errors import SandboxError, invalid, missing
 from app.clients.stripe.sandbox.forms import Params
-from app.clients.stripe.sandbox.reading import retrievable
 from app.clients.stripe.sandbox.routing import route
 from app.clients.stripe.sandbox.state import Object, State, new_id
 from app.clients.stripe.sandbox.views import page
@@ -211,6 +210,13 @@ def update_method(state: State, params: Params, identifier: str) -> Object:
     return state.update(method, "payment_method.updated", **changes)
 
 
+@route("GET", "/v1/payment_methods/{id}", "PaymentMethodRetrieveParams")
+def retrieve_method(state: State, _: Params, identifier: str) -> Object:
+    """A method; for a test name a new one, as at Stripe."""
+    kind = METHODS.get(identifier)
+    return state.get("payment_method", identifier) if kind is None else new_method(state, kind)
+
+
 @route("GET", "/v1/payment_methods", "PaymentMethodListParams")
 def list_methods(state: State, params: Params) -> Object:
     """Methods of a customer, newest first."""
@@ -224,6 +230,3 @@ def list_methods(state: State, params: Params) -> Object:
         )
 
     return page(params, "/v1/payment_methods", state.all("payment_method", where=fits))
-
-
-retrievable("payment_method", "/v1/payment_methods", "PaymentMethodRetrieveParams")

@@ -67,16 +67,16 @@ class PaymentMethodService:
         402 `card_declined`; 404 unless it is unattached or the organisation's.
         """
         organization_id = organization_of(self.principal)
-        known = await self._judge(stripe_id)
+        known, found_id = await self._judge(stripe_id)
         if known is not None:
             return _read(known), False
-        await in_three_steps(
-            self.session, self.database, request, partial(self._prepare, "payment_method.attach", stripe_id)
+        command = await in_three_steps(
+            self.session, self.database, request, partial(self._prepare, "payment_method.attach", found_id)
         )
-        made = await self.methods.by_stripe_id(organization_id, stripe_id)
+        made = await self.methods.by_stripe_id(organization_id, command.params["payment_method"])
         if made is None:
             # Another request has kept the same card meanwhile.
-            known = await self._judge(stripe_id)
+            known, _ = await self._judge(stripe_id)
             if known is None:
                 raise NotFound()
             return _read(known), False
@@ -125,8 +125,11 @@ class PaymentMethodService:
             raise NotFound()
         return method
 
-    async def _judge(self, stripe_id: str) -> PaymentMethod | None:
-        """The mirror that stands for the method already, or None when it may be attached. 404."""
+    async def _judge(self, stripe_id: str) -> tuple[PaymentMethod | None, str]:
+        """The mirror that stands for the method already, or None when it may be attached, and its id. 404.
+
+        Stripe's names for tests, such as `pm_card_visa`, each stand for a new method with an id of its own.
+        """
         client = require_stripe()
         organization_id = organization_of(self.principal)
         customer = await CustomerRepository(self.session).of(organization_id)
@@ -144,13 +147,15 @@ class PaymentMethodService:
         is_ours = attached_to is None or attached_to == ours
         if not is_ours or owner != organization_id or fetched["type"] not in TYPES:
             raise NotFound()
-        known = await self.methods.by_stripe_id(organization_id, stripe_id)
+        found_id = str(fetched["id"])
+        known = await self.methods.by_stripe_id(organization_id, found_id)
         if known is not None and known.detached_at is None:
-            return known
+            return known, found_id
         values = values_of(fetched)
         if values["fingerprint"] is None:
-            return None
-        return await self.methods.by_fingerprint(organization_id, values["type"], values["fingerprint"])
+            return None, found_id
+        kind, fingerprint = values["type"], values["fingerprint"]
+        return await self.methods.by_fingerprint(organization_id, kind, fingerprint), found_id
 
     async def _prepare(
         self, kind: str, stripe_id: str | None, session: OwnerSession, command_id: UUID
