@@ -45,6 +45,15 @@ async def test_details_when_they_are_given_before_there_is_a_customer(shop: Shop
     assert without_nulls(customer["address"]) == {**ADDRESS, "state": "IDF"}
 
 
+async def test_details_when_there_are_none_and_when_they_are_removed(shop: Shop, alice: Persona) -> None:
+    await shop.buy(alice)
+    assert (await details(shop, alice))["is_synced"]
+    for body in ({"name": "Maison Alice"}, {"name": None}):
+        assert not (await details(shop, alice, body))["is_synced"]
+        await shop.settle()
+        assert (await details(shop, alice))["is_synced"]
+
+
 async def test_details_when_they_are_changed_at_stripe(shop: Shop, alice: Persona) -> None:
     await details(shop, alice, {"name": "Maison Alice"})
     await shop.buy(alice)

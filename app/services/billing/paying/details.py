@@ -26,7 +26,7 @@ class DetailsService:
     async def get(self) -> BillingDetailsRead:
         """The details; empty before their first use."""
         row = await self.customers.of(organization_of(self.principal))
-        return _read(row)
+        return await self._read(row)
 
     async def update(self, body: BillingDetailsUpdate) -> BillingDetailsRead:
         """Change what was sent. What is here already, and not at Stripe, is told once more.
@@ -41,7 +41,7 @@ class DetailsService:
         changed = {name: value for name, value in sent.items() if value != getattr(row, name)}
         if not changed:
             await self._tell_again(row)
-            return _read(row)
+            return await self._read(row)
         after = {name: changed.get(name, getattr(row, name)) for name in DETAILS}
         if (after["tax_id"] is None) != (after["tax_id_type"] is None):
             detail = "A tax number and its type come together."
@@ -51,19 +51,21 @@ class DetailsService:
         await self.customers.change(organization_id, {**changed, "synced_at": None, "sync_error": None})
         await self.session.refresh(row)
         await tell_stripe_details(self.session, row)
-        return _read(row)
+        return await self._read(row)
 
     async def _tell_again(self, row: BillingCustomer) -> None:
         """Repeat what Stripe has refused or has never heard."""
         if row.synced_at is None and not await is_being_told(self.session, row.organization_id, TELL_DETAILS):
             await tell_stripe_details(self.session, row)
 
-
-def _read(row: BillingCustomer | None) -> BillingDetailsRead:
-    shown = {name: getattr(row, name) if row is not None else None for name in DETAILS}
-    is_synced = row is None or row.stripe_customer_id is None or row.synced_at is not None
-    sync_error = row.sync_error if row is not None else None
-    return BillingDetailsRead.model_validate({**shown, "is_synced": is_synced, "sync_error": sync_error})
+    async def _read(self, row: BillingCustomer | None) -> BillingDetailsRead:
+        shown = {name: getattr(row, name) if row is not None else None for name in DETAILS}
+        is_synced = row is None or row.stripe_customer_id is None or row.synced_at is not None
+        sync_error = row.sync_error if row is not None else None
+        if row is not None and not is_synced and sync_error is None and not any(shown.values()):
+            # There is nothing to tell, unless details that were told before are to be removed.
+            is_synced = not await is_being_told(self.session, row.organization_id, TELL_DETAILS)
+        return BillingDetailsRead.model_validate({**shown, "is_synced": is_synced, "sync_error": sync_error})
 
 
 Details = Annotated[DetailsService, Depends()]
