@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Select,
     and_,
     case,
     cast,
@@ -136,7 +137,7 @@ async def find_gaps(session: ScopedSession, limit: int) -> list[SeriesGap]:
     )
     names = ("organization_id", "kind", "period")
     which = [func.coalesce(counters.c[name], numbers.c[name]) for name in names]
-    statement = (
+    statement: Select[Any] = (
         select(*which, last_value, count, highest)
         .select_from(counters)
         .join(numbers, and_(*(numbers.c[name] == counters.c[name] for name in names)), full=True)
