@@ -14,6 +14,8 @@ from app.repositories.audit.chain import ENTRY
 from app.repositories.audit.reading import EntryFilter
 from app.repositories.base import Repository
 
+UNFINISHED = ("queued", "running")
+
 
 class Extent(NamedTuple):
     """How many entries a file has, and the first and the last place among them."""
@@ -33,12 +35,17 @@ class ExportRepository(Repository[AuditExport]):
         found = await self.session.scalars(select(StoredFile).where(StoredFile.id.in_(file_ids)))
         return {file.id: file for file in found}
 
+    async def is_running(self) -> bool:
+        """Whether the caller's organisation has an export that is not finished yet."""
+        unfinished = select(AuditExport.id).where(AuditExport.status.in_(UNFINISHED)).limit(1)
+        return await self.session.scalar(unfinished) is not None
+
     async def working(self, organization_id: UUID, export_id: UUID) -> AuditExport | None:
         """An export that is not finished yet, locked; None for every other."""
         return await self.one(
             AuditExport.organization_id == organization_id,
             AuditExport.id == export_id,
-            AuditExport.status.in_(("queued", "running")),
+            AuditExport.status.in_(UNFINISHED),
             lock=True,
         )
 
@@ -49,9 +56,7 @@ class ExportRepository(Repository[AuditExport]):
             .where(
                 or_(
                     and_(AuditExport.status == "ready", AuditExport.expires_at <= now),
-                    and_(
-                        AuditExport.status.in_(("queued", "running")), AuditExport.updated_at < stuck_before
-                    ),
+                    and_(AuditExport.status.in_(UNFINISHED), AuditExport.updated_at < stuck_before),
                 )
             )
             .limit(limit)
