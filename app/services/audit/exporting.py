@@ -92,7 +92,7 @@ class AuditExportService:
             "outcome": body.outcome,
         }
         await self._refuse_too_many(filter_of(filters))
-        # To be told to wait uses up none of the few of a day; of several at once the constraint lets one pass.
+        # To be told to wait uses none of the few of a day; of several at once the constraint lets one pass.
         if await self.exports.is_running():
             raise _running()
         await enforce(self.request, "audit_export", key=str(self.organization_id))
