@@ -406,7 +406,7 @@ async def test_count_when_a_notice_is_read_meanwhile(
     known = await make_notification(db, owner=alice)
     fact = Fact(uuid7(), "order.created", alice.organization_id, None, order().data(), {})
     async with database.transaction() as session:
-        await telling.tell(session, fact)
+        await telling.tell_tabs(session, (await telling.tell(session, fact)).notices)
         url = f"/api/notifications/{known.id}"
         reading = asyncio.create_task(client.patch(url, json={"is_read": True}, headers=alice.headers))
         async with asyncio.timeout(5):

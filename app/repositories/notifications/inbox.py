@@ -14,10 +14,10 @@ from app.repositories.base import Repository
 
 
 async def lock_notices(session: ScopedSession, people: Collection[UUID]) -> None:
-    """Let nobody else change the notices of these people until the transaction ends.
+    """Let nobody else tell the tabs of these people how many notices are unread until the transaction ends.
 
-    Whoever tells their tabs how many are unread counts under this lock, so that what is told last is right.
-    The locks are taken in one order, lest two that tell the same people wait for each other.
+    Whoever tells it counts under this lock, so that what is told last is right. The locks are taken in one
+    order, lest two that tell the same people wait for each other.
     """
     if people:
         whose = [f"notifications:{user_id}" for user_id in sorted(people)]

@@ -39,7 +39,10 @@ TEMPLATE = "notification"
 
 @dataclass(slots=True)
 class Told:
-    """What is left to do when the rows are written: jobs, which the caller defers in the same transaction."""
+    """What is left to do in the transaction when the rows are written: jobs, and then `tell_tabs`."""
+
+    notices: list[tuple[UUID, UUID]] = field(default_factory=list)
+    """People, and what they find in the application."""
 
     mails: list[UUID] = field(default_factory=list)
     pushes: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +69,23 @@ async def tell(
     return told
 
 
+async def tell_tabs(session: SystemSession, notices: Sequence[tuple[UUID, UUID]]) -> None:
+    """Tell people's tabs of new notices and of how many are unread.
+
+    The last thing of a transaction: until it ends, nobody else can change the notices of these people.
+    """
+    people = {user_id for user_id, _ in notices}
+    if not people:
+        return
+    await lock_notices(session, people)
+    counts = await NoticeRepository(session).unread_counts(people)
+    created = [
+        NotificationCreated(user_id=user_id, notification_id=notice_id, unread_count=counts[user_id])
+        for user_id, notice_id in notices
+    ]
+    await emit_all(session, created)
+
+
 async def _readers(session: SystemSession, notice: Notice, after: UUID | None) -> list[Reader]:
     page: dict[str, Any] = {"category": notice.category, "after": after, "limit": MOST_AT_ONCE + 1}
     repository = ReaderRepository(session)
@@ -82,7 +102,9 @@ async def _readers(session: SystemSession, notice: Notice, after: UUID | None) -
 async def _tell(
     session: SystemSession, fact: Fact, notice: Notice, readers: Sequence[Reader], told: Told
 ) -> None:
-    made = await _keep(session, fact, notice, readers)
+    wanted = [one for one in readers if decided(notice.category, "in_app", one.wishes)]
+    made = await NoticeRepository(session).add_all([_row(fact, notice, reader) for reader in wanted])
+    told.notices += made.items()
     rows: list[dict[str, Any]] = []
     mails: list[MailRequest] = []
     pushes: list[dict[str, Any]] = []
@@ -92,28 +114,6 @@ async def _tell(
     new = await DeliveryRepository(session).add_all(rows)
     told.mails += await enqueue_all(session, fact.event_id, mails)
     told.pushes += [push for push in pushes if push["delivery_id"] in new]
-
-
-async def _keep(
-    session: SystemSession, fact: Fact, notice: Notice, readers: Sequence[Reader]
-) -> dict[UUID, UUID]:
-    """Write the notices of those who want them in the application, and tell their tabs."""
-    repository = NoticeRepository(session)
-    wanted = [one for one in readers if decided(notice.category, "in_app", one.wishes)]
-    await lock_notices(session, [one.user_id for one in wanted])
-    made = await repository.add_all([_row(fact, notice, reader) for reader in wanted])
-    if made:
-        counts = await repository.unread_counts(made)
-        await emit_all(
-            session,
-            [
-                NotificationCreated(
-                    user_id=user_id, notification_id=notification_id, unread_count=counts[user_id]
-                )
-                for user_id, notification_id in made.items()
-            ],
-        )
-    return made
 
 
 def _row(fact: Fact, notice: Notice, reader: Reader) -> dict[str, Any]:

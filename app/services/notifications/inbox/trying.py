@@ -7,17 +7,9 @@ from uuid import UUID
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import SystemSession
-from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.notifications import NotificationDelivery
-from app.repositories.notifications import (
-    DeliveryRepository,
-    NoticeRepository,
-    Reader,
-    ReaderRepository,
-    lock_notices,
-)
-from app.services.notifications.inbox.events import NotificationCreated
+from app.repositories.notifications import DeliveryRepository, NoticeRepository, Reader, ReaderRepository
 from app.services.notifications.inbox.notices import Words, in_both
 from app.services.notifications.inbox.telling import TEMPLATE, Told
 from app.services.notifications.inbox.testing import CATEGORY
@@ -34,7 +26,7 @@ WORDS = in_both(
 
 
 async def tell_test(session: SystemSession, event_id: UUID, user_id: UUID, channel: str) -> Told:
-    """Send the test by its channel, and complete its row of the history; the caller defers the jobs."""
+    """Send the test by its channel, and complete its row of the history; the caller does what is left."""
     told = Told()
     deliveries = DeliveryRepository(session)
     row = await deliveries.one(
@@ -52,7 +44,7 @@ async def tell_test(session: SystemSession, event_id: UUID, user_id: UUID, chann
     await session.flush()
     match channel:
         case "in_app":
-            await _keep(session, event_id, reader, words)
+            await _keep(session, event_id, reader, words, told)
             await deliveries.finish(row.id, state="delivered", completed_at=clock.now())
         case "email":
             await _mail(session, event_id, reader, words, row.id, told)
@@ -61,10 +53,8 @@ async def tell_test(session: SystemSession, event_id: UUID, user_id: UUID, chann
     return told
 
 
-async def _keep(session: SystemSession, event_id: UUID, reader: Reader, words: Words) -> None:
-    repository = NoticeRepository(session)
-    await lock_notices(session, [reader.user_id])
-    made = await repository.add_all(
+async def _keep(session: SystemSession, event_id: UUID, reader: Reader, words: Words, told: Told) -> None:
+    made = await NoticeRepository(session).add_all(
         [
             {
                 "id": uuid7(),
@@ -80,12 +70,7 @@ async def _keep(session: SystemSession, event_id: UUID, reader: Reader, words: W
             }
         ]
     )
-    counts = await repository.unread_counts(made)
-    for user_id, notification_id in made.items():
-        created = NotificationCreated(
-            user_id=user_id, notification_id=notification_id, unread_count=counts[user_id]
-        )
-        await emit(session, created)
+    told.notices += made.items()
 
 
 async def _mail(
