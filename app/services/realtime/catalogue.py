@@ -69,9 +69,8 @@ def _sample(event: type[Event]) -> dict[str, Any]:
 
 def _fields(kind: type[Any]) -> dict[str, Any]:
     hints = get_type_hints(kind)
-    return {
-        field.name.rstrip("_"): _value(field.name, hints[field.name]) for field in dataclasses.fields(kind)
-    }
+    kinds = {field.name.rstrip("_"): hints[field.name] for field in dataclasses.fields(kind)}
+    return {name: _value(name, hint) for name, hint in kinds.items()}
 
 
 def _value(name: str, kind: Any) -> Any:
