@@ -1,6 +1,7 @@
 """A machine with nothing but Python and make runs the suite all the same, and is told what was left out."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,13 @@ def test_run_when_every_test_is_demanded(suite: Path) -> None:
 
 def test_ci_when_it_runs_demands_every_test() -> None:
     assert "--every-test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_tests_when_they_steer_a_browser_say_so() -> None:
+    steering = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"^from tests\.support\.(?:browser|chromium) import", path.read_text(), re.MULTILINE)
+    ]
+    assert len(steering) >= 3
+    assert [path for path in steering if 'needs("chromium")' not in path.read_text()] == []
