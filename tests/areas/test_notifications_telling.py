@@ -45,7 +45,10 @@ from tests.factories.roles import make_role
 from tests.support.events import handle_events, sequence
 from tests.support.personas import Persona, make_colleague
 
-WAITING = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+WAITING = text(
+    "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+    " WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"
+)
 
 SOMETHING = UUID("01970000-0000-7000-8000-000000000001")
 
@@ -409,7 +412,7 @@ async def test_count_when_a_notice_is_read_meanwhile(
         await telling.tell_tabs(session, (await telling.tell(session, fact)).notices)
         url = f"/api/notifications/{known.id}"
         reading = asyncio.create_task(client.patch(url, json={"is_read": True}, headers=alice.headers))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await db.scalar(WAITING):  # noqa: ASYNC110 - locks are taken without telling.
                 await asyncio.sleep(0.01)
     assert (await reading).status_code == 200
