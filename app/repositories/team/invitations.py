@@ -8,10 +8,11 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 
-from app.models.auth import OneTimeToken, User, UserSession
+from app.models.auth import OneTimeToken, User
 from app.models.notifications import Email
 from app.models.settings import Profile
 from app.models.team import Invitation, Organization, TeamMember, TeamRole
+from app.repositories.auth import OneTimeTokenRepository, PeopleRepository
 from app.repositories.base import Repository
 
 TOKEN_PURPOSE = "team_invitation"  # noqa: S105 - a purpose
@@ -149,13 +150,7 @@ class InvitationRepository(Repository[Invitation]):
 
     async def token(self, token_id: UUID) -> OneTimeToken | None:
         """The row of a token, as it stands now."""
-        statement = (
-            select(OneTimeToken)
-            .where(OneTimeToken.id == token_id, OneTimeToken.purpose == TOKEN_PURPOSE)
-            .execution_options(populate_existing=True)
-        )
-        found: OneTimeToken | None = (await self.session.execute(statement)).scalar_one_or_none()
-        return found
+        return await OneTimeTokenRepository(self.session).of_purpose(token_id, TOKEN_PURPOSE)
 
     async def due(self, now: datetime, most: int) -> Sequence[UUID]:
         """The organisations with invitations whose time is over."""
@@ -191,20 +186,12 @@ class InvitationRepository(Repository[Invitation]):
 
     async def profile(self, user_id: UUID) -> Profile | None:
         """What a person says about themselves."""
-        found: Profile | None = await self.session.scalar(select(Profile).where(Profile.user_id == user_id))
-        return found
+        return await PeopleRepository(self.session).profile(user_id)
 
     async def add_member(self, member: TeamMember) -> None:
         """Insert a membership; `team_members_user_key` decides between two of the same person."""
         self.session.add(member)
         await self.session.flush()
-
-    async def sso_of_session(self, session_id: UUID) -> UUID | None:
-        """The organisation whose single sign-on opened a session; None for every other session."""
-        found: UUID | None = await self.session.scalar(
-            select(UserSession.sso_organization_id).where(UserSession.id == session_id)
-        )
-        return found
 
     async def organization_name(self, organization_id: UUID) -> str | None:
         """What an organisation is called."""

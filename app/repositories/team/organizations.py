@@ -61,13 +61,6 @@ class OrganizationRepository(Repository[Organization]):
         )
         return (await self.session.scalar(statement)) is not None
 
-    async def session_scope(self, session_id: UUID) -> UUID | None:
-        """The organisation whose single sign-on a session is limited to."""
-        found: UUID | None = await self.session.scalar(
-            select(UserSession.sso_organization_id).where(UserSession.id == session_id)
-        )
-        return found
-
     async def end_grants(self, organization_id: UUID, now: datetime) -> None:
         """End the plans that the organisation was given, and those that were to begin later."""
         begun = and_(PlanGrant.starts_at < now, or_(PlanGrant.ends_at.is_(None), PlanGrant.ends_at > now))

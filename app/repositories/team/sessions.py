@@ -21,6 +21,13 @@ class TeamSessionRepository(Repository[UserSession]):
 
     model = UserSession
 
+    async def scope(self, session_id: UUID) -> UUID | None:
+        """The organisation whose single sign-on a session is limited to; None for every other session."""
+        found: UUID | None = await self.session.scalar(
+            select(UserSession.sso_organization_id).where(UserSession.id == session_id)
+        )
+        return found
+
     async def end_of_sso(self, organization_id: UUID, user_id: UUID | None, now: datetime) -> Ended:
         """End the sessions that came by the organisation's single sign-on: of one person, or of everybody."""
         conditions: list[ColumnElement[bool]] = [UserSession.sso_organization_id == organization_id]

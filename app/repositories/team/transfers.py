@@ -138,8 +138,7 @@ class TransferRepository(Repository[OwnershipTransfer]):
 
     async def profile(self, user_id: UUID) -> Profile | None:
         """What a person says about themselves."""
-        found: Profile | None = await self.session.scalar(select(Profile).where(Profile.user_id == user_id))
-        return found
+        return await PeopleRepository(self.session).profile(user_id)
 
     async def names(self, organization_id: UUID, *people: UUID) -> tuple[str, dict[UUID, str]]:
         """What an organisation is called, and what these people are: by name, or else by address."""

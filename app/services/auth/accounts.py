@@ -62,14 +62,23 @@ async def use_token(
 
 
 async def end_sessions(
-    session: SystemSession, user_id: UUID, *, reason: str, now: datetime, all_but: UUID | None = None
+    session: SystemSession,
+    user_id: UUID,
+    *,
+    reason: str,
+    now: datetime,
+    only: UUID | None = None,
+    all_but: UUID | None = None,
 ) -> int:
-    """End a person's live sessions, or all but one, and tell of each; how many they were.
+    """End a person's live sessions, or only one, or all but one, and tell of each; how many they were.
 
-    Sign-ins that wait for their second factor end with them.
+    Sign-ins that wait for their second factor end with several, since nobody says whose they are.
     """
-    await AccountRepository(session).end_challenges(user_id)
-    ended = await SessionRepository(session).end_of_person(user_id, reason=reason, now=now, all_but=all_but)
+    if only is None:
+        await AccountRepository(session).end_challenges(user_id)
+    ended = await SessionRepository(session).end_of_person(
+        user_id, only=only, all_but=all_but, reason=reason, now=now
+    )
     await emit_all(
         session, [SessionRevoked(user_id=user_id, session_id=ended_id, reason=reason) for ended_id in ended]
     )

@@ -17,7 +17,8 @@ from app.core.limits import enforce
 from app.models.auth import UserSession
 from app.repositories.auth import SessionRepository
 from app.schemas.auth import Refresh, SessionOpened
-from app.services.auth.events import RefreshReplayed, RefreshReused, SessionRevoked
+from app.services.auth.accounts import end_sessions
+from app.services.auth.events import RefreshReplayed, RefreshReused
 from app.services.auth.opening import opened, session_key
 from app.services.auth.recipients import seen
 from app.services.auth.refusals import (
@@ -85,13 +86,12 @@ class RefreshService:
         if self._lost_its_answer(locked, counter, now):
             await emit(own, RefreshReplayed(user_id=locked.user_id, session_id=locked.id))
             return opened(locked, await sessions.card(locked), now)
-        await sessions.end_of_person(locked.user_id, only=locked.id, reason="refresh_reused", now=now)
+        await end_sessions(own, locked.user_id, only=locked.id, reason="refresh_reused", now=now)
         await emit(
             own,
             RefreshReused(user_id=locked.user_id, session_id=locked.id),
             private=seen(self.device, now),
         )
-        await emit(own, SessionRevoked(user_id=locked.user_id, session_id=locked.id, reason="refresh_reused"))
         return refresh_token_reused()
 
     def _lost_its_answer(self, row: UserSession, counter: int, now: datetime) -> bool:

@@ -1,6 +1,5 @@
 """Owns the end of sessions by their own person: sign-out, and ending devices from the settings."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -10,12 +9,11 @@ from app.core import clock
 from app.core.access import CurrentPrincipal
 from app.core.database import Unscoped
 from app.core.errors import Invalid, NotFound
-from app.core.events import emit, emit_all
-from app.repositories.auth import SessionRepository
+from app.core.events import emit
 from app.schemas.auth import SessionReference
 from app.schemas.settings import SessionsToEnd
-from app.services.auth.accounts import SIGNED_OUT, give_up_intruders_change, locked_person
-from app.services.auth.events import SessionRevoked, SignedOut
+from app.services.auth.accounts import SIGNED_OUT, end_sessions, give_up_intruders_change, locked_person
+from app.services.auth.events import SignedOut
 
 SignOutScope = Literal["local", "others", "global"]
 
@@ -57,18 +55,12 @@ class SignOutService:
                 all_but=self.principal.session_id if query.scope == "others" else None, reason=THROWN_OUT
             )
 
-    async def _end(
-        self, *, reason: str, only: UUID | None = None, all_but: UUID | None = None
-    ) -> Sequence[UUID]:
-        """End the caller's live sessions, or one, or all but one; answers those that were ended."""
+    async def _end(self, *, reason: str, only: UUID | None = None, all_but: UUID | None = None) -> int:
+        """End the caller's live sessions, or one, or all but one; how many they were."""
         user = await locked_person(self.session, self._user_id)
         assert user is not None  # noqa: S101 - a session cannot outlive its person
-        ended = await SessionRepository(self.session).end_of_person(
-            user.id, only=only, all_but=all_but, reason=reason, now=clock.now()
-        )
-        await emit_all(
-            self.session,
-            [SessionRevoked(user_id=user.id, session_id=ended_id, reason=reason) for ended_id in ended],
+        ended = await end_sessions(
+            self.session, user.id, only=only, all_but=all_but, reason=reason, now=clock.now()
         )
         await give_up_intruders_change(self.session, user)
         return ended

@@ -28,7 +28,7 @@ from app.core.ids import uuid7
 from app.core.paging import Keyset, Page, Pager, Sort
 from app.core.permissions import Permission, Role
 from app.models.team import Organization, TeamMember
-from app.repositories.team import OrganizationRepository, TeamRepository
+from app.repositories.team import OrganizationRepository, TeamRepository, TeamSessionRepository
 from app.schemas.team.organizations import (
     MyOrganization,
     OrganizationCreate,
@@ -97,7 +97,7 @@ class OrganizationService:
         """
         user_id, session_id = person_of(self.principal), self.principal.session_id
         assert session_id is not None  # noqa: S101 - the route is for signed-in people
-        if await self.organizations.session_scope(session_id) is not None:
+        if await TeamSessionRepository(self.session).scope(session_id) is not None:
             raise Forbidden(
                 "session_limited_to_organization",
                 "This session belongs to the single sign-on of one organisation; sign in without it.",

@@ -11,18 +11,18 @@ from app.core.crypto import AUTH_CODE_PREFIX, key_ring, read_token
 from app.core.database import Database, DatabaseOf, SystemSession, Unscoped
 from app.core.devices import CallingDevice
 from app.core.errors import AppError, Conflict, Forbidden
-from app.core.events import emit, emit_all
+from app.core.events import emit
 from app.models.auth import OneTimeToken
 from app.repositories.auth import (
     ChallengeRepository,
     ExternalSignInRepository,
     OneTimeTokenRepository,
     PeopleRepository,
-    SessionRepository,
 )
 from app.schemas.auth import SessionOpened, SignInAnswer
 from app.schemas.auth.oauth import AuthCodeExchange
-from app.services.auth.events import SessionRevoked, SignInFailed
+from app.services.auth.accounts import end_sessions
+from app.services.auth.events import SignInFailed
 from app.services.auth.external.trips import SIGN_IN
 from app.services.auth.first_factor import FirstFactor, IdentityToLink
 from app.services.auth.one_time_tokens import AUTH_CODE, verifier_fits, void_token, why_dead
@@ -136,7 +136,6 @@ class ExchangeService:
             return await why_dead(own, AUTH_CODE, identifier, now)
 
     async def _close(self, own: SystemSession, user_id: UUID, token: OneTimeToken, now: datetime) -> None:
-        sessions = SessionRepository(own)
         session_id, challenge = token.payload.get("session_id"), token.payload.get("challenge_id")
         if session_id is None and challenge is not None:
             challenges = ChallengeRepository(own)
@@ -145,10 +144,7 @@ class ExchangeService:
             session_id = await ExternalSignInRepository(own).session_after(UUID(challenge))
         if session_id is None:
             return
-        ended = await sessions.end_of_person(user_id, only=UUID(str(session_id)), reason=REUSED, now=now)
-        await emit_all(
-            own, [SessionRevoked(user_id=user_id, session_id=item, reason=REUSED) for item in ended]
-        )
+        await end_sessions(own, user_id, only=UUID(str(session_id)), reason=REUSED, now=now)
 
 
 Exchanges = Annotated[ExchangeService, Depends()]

@@ -14,7 +14,7 @@ from app.core.errors import Conflict, Forbidden, NotFound, PaymentRequired, Unau
 from app.core.paging import Keyset, PageQuery, Pager, Rows, Sort
 from app.models.auth import User
 from app.models.team import Invitation
-from app.repositories.team import TeamRepository
+from app.repositories.team import TeamRepository, TeamSessionRepository
 from app.repositories.team.invitations import InvitationRepository, as_card
 from app.schemas.team.invitations import InvitationPreview, Joined, MyInvitation
 from app.services.auth.one_time_tokens import TEAM_INVITATION, token_id
@@ -163,7 +163,7 @@ class AcceptingService:
             await close(own, reference.organization_id, this, status="cancelled", now=now)
 
     async def _refuse_other_sso(self, organization_id: UUID) -> None:
-        bound_to = await self.invitations.sso_of_session(self.session_id)
+        bound_to = await TeamSessionRepository(self.session).scope(self.session_id)
         if bound_to is not None and bound_to != organization_id:
             raise refusal_for("session_limited_to_organization", get_settings())
 
