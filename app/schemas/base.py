@@ -157,7 +157,7 @@ class Input(BaseModel):
     def _no_nul_anywhere(cls, data: Any) -> Any:
         """PostgreSQL cannot store NUL in text or jsonb, so it is refused wherever it stands."""
         if isinstance(data, dict) and _has_nul(data):
-            raise ValueError("NUL characters are not allowed")
+            raise _nul_refused(cls.__name__, data)
         return data
 
 
@@ -175,6 +175,28 @@ def _has_nul(value: object) -> bool:
         elif isinstance(item, list):
             pending.extend(item)
     return False
+
+
+def _nul_refused(title: str, data: dict[str, Any]) -> ValidationError:
+    """The fault of what `_has_nul` found, with its place."""
+    fault = PydanticCustomError("invalid", "NUL and lone surrogates are not allowed")
+    return ValidationError.from_exception_data(
+        title, [InitErrorDetails(type=fault, loc=_place_of_nul(data), input=None)]
+    )
+
+
+def _place_of_nul(data: dict[str, Any]) -> tuple[int | str, ...]:
+    """Where the first one stands; that of the object when it is in a name."""
+    pending: list[tuple[object, tuple[int | str, ...]]] = [(data, ())]
+    while pending:
+        item, place = pending.pop()
+        if isinstance(item, str) and _has_nul(item):
+            return place
+        if isinstance(item, dict):
+            pending.extend((inner, (*place, name)) for name, inner in item.items() if not _has_nul(name))
+        elif isinstance(item, list):
+            pending.extend((inner, (*place, number)) for number, inner in enumerate(item))
+    return ()
 
 
 class Patch(Input):
@@ -209,7 +231,7 @@ class Query(BaseModel):
     @classmethod
     def _no_nul_anywhere(cls, data: Any) -> Any:
         if isinstance(data, dict) and _has_nul(data):
-            raise ValueError("NUL characters are not allowed")
+            raise _nul_refused(cls.__name__, data)
         return data
 
 

@@ -103,7 +103,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"ends_at": "2026-09-01T00:00:00"}, "/ends_at", "not_rfc_3339"),
     ({"is_active": "yes"}, "/is_active", "bool_type"),
     ({"redeemed": 5}, "/redeemed", "extra_forbidden"),
-    ({"code": "NUL\x00"}, "", "invalid"),
+    ({"code": "NUL\x00"}, "/code", "invalid"),
 ]
 
 

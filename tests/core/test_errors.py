@@ -89,7 +89,9 @@ def told(answer: Response) -> tuple[int, str]:
         ({"name": "a", "tags": ["ok", "much too long"]}, "/tags/1", "string_too_long"),
         ({"name": "a", "pet": {"kind": "walrus-7731"}}, "/pet", "union_tag_invalid"),
         ({"name": "a", "twin": "§"}, "/twin", "uuid_parsing"),
-        ({"name": "nul \x00"}, "", "invalid"),
+        ({"name": "nul \x00"}, "/name", "invalid"),
+        ({"name": "a", "tags": ["b", "\x00"]}, "/tags/1", "invalid"),
+        ({"name": "a", "x\x00": 1}, "", "invalid"),
     ],
 )
 async def test_fault_is_named_with_its_place_and_without_the_value(
