@@ -310,6 +310,29 @@ async def test_checkouts_when_they_are_asked_for_at_once(
     assert {answer.json()["session_id"] for answer in answers if answer.is_success} == {found[0]["id"]}
 
 
+async def test_checkout_when_another_request_is_opening_the_page(
+    client: AsyncClient, db: SystemSession, alice: Persona, stripe_sandbox: StripeSandbox
+) -> None:
+    """All lead to the one page; only a repeat of the same request is told to come back."""
+    product = await make_product(db, owner=alice)
+    body = order_body((product, 1), payment_method="checkout")
+    placed = (await client.post("/api/orders", headers=alice.headers, json=body)).json()
+    path = f"/api/orders/{placed['id']}/checkout"
+    keys = [{**alice.headers, "Idempotency-Key": key} for key in ("one", "two")]
+    with stripe_sandbox.holding_back("/v1/checkout/sessions") as held:
+        first = asyncio.ensure_future(client.post(path, headers=keys[0], json=PATHS))
+        await held.until(1)
+        others = [
+            asyncio.ensure_future(client.post(path, headers=headers, json=PATHS))
+            for headers in (alice.headers, keys[1])
+        ]
+        repeat = await client.post(path, headers=keys[0], json=PATHS)
+        assert (repeat.status_code, repeat.json()["code"]) == (409, "idempotency_in_progress")
+    answers = [await answer for answer in (first, *others)]
+    assert [answer.status_code for answer in answers] == [201, 200, 200]
+    assert len({answer.json()["session_id"] for answer in answers}) == 1
+
+
 async def test_other_routes_when_stripe_hangs(
     client: AsyncClient, db: SystemSession, database: Database, alice: Persona, stripe_sandbox: StripeSandbox
 ) -> None:

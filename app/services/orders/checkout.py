@@ -92,10 +92,15 @@ class CheckoutService:
         `return_path_invalid`, `amount_too_small`, `amount_too_large`, `amount_not_chargeable`; 503.
         """
         refuse_foreign_paths(paths, "")
+        is_shared = False
 
         async def prepare(own: OwnerSession, command_id: UUID) -> StripeCommandRow:
+            nonlocal is_shared
             order = await OrderDesk(own, self.principal).take(reference)
-            return await CheckoutOpener(own, self.principal).ask(order, paths, command_id)
+            command = await CheckoutOpener(own, self.principal).ask(order, paths, command_id)
+            # One that has failed before is sent by this request; any other waiting one by whoever wrote it.
+            is_shared = command.id != command_id and command.error is None
+            return command
 
         try:
             command = await in_three_steps(self.session, self.database, self.request, prepare)
@@ -105,7 +110,7 @@ class CheckoutService:
         page = CheckoutOpen(
             url=result["url"], session_id=result["id"], expires_at=moment(result["expires_at"])
         )
-        return OpenedCheckout(page, is_new=True)
+        return OpenedCheckout(page, is_new=not is_shared)
 
     async def create(self, body: OrderCreate) -> OrderCreated:
         """Place an order and open its page; what happens to the page never loses the order.

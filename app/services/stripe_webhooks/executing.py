@@ -45,6 +45,10 @@ ACTOR = Principal(kind="system", name="stripe")
 LONGEST_CALL = LEASE - timedelta(seconds=10)
 """Whoever holds a lease has stopped calling before it ends, retries of the library included."""
 
+PATIENCE = timedelta(seconds=5)
+PAUSE = 0.1
+"""How long a request waits for somebody else's call, and how many seconds pass between two looks."""
+
 translate_constraint("stripe_commands_pkey", still_running())
 
 Prepare = Callable[[OwnerSession, UUID], Awaitable[StripeCommandRow]]
@@ -78,17 +82,19 @@ async def tried_in_three_steps(
     await session.rollback()
     session.info.pop("now", None)  # What it does afterwards happens in another transaction, at another time.
     async with database.acting(principal, request_id=session.info.get("request_id")) as own:
-        command = await _prepared(own, principal, request, prepare)
+        command, is_repeat = await _prepared(own, principal, request, prepare)
     if command.status in OPEN:
         done = await execute(database, command.organization_id, command.id)
-        command = await _outcome(database, command) if done is None else done
+        # A repeat is told to come back; another request that wants the same gets it, too.
+        patience = timedelta() if is_repeat else PATIENCE
+        command = await _outcome(database, command, patience) if done is None else done
     return command
 
 
 async def _prepared(
     session: OwnerSession, principal: Principal, request: Request, prepare: Prepare
-) -> StripeCommandRow:
-    """The command that the request's idempotency key made before, or a new one."""
+) -> tuple[StripeCommandRow, bool]:
+    """The command that the request's idempotency key made before, or a new one; whether it is a repeat."""
     assert principal.organization_id is not None  # noqa: S101 - commands belong to organisations
     command_id = _id_of_request(request, principal)
     found = await CommandRepository(session).find(principal.organization_id, command_id)
@@ -96,7 +102,9 @@ async def _prepared(
         # The key is free again: the id that follows from the old one stands for its next use.
         command_id = _derived(str(command_id))
         found = await CommandRepository(session).find(principal.organization_id, command_id)
-    return await prepare(session, command_id) if found is None else StripeCommandRow.of(found)
+    if found is not None:
+        return StripeCommandRow.of(found), True
+    return await prepare(session, command_id), False
 
 
 def _id_of_request(request: Request, principal: Principal) -> UUID:
@@ -112,13 +120,18 @@ def _derived(content: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"stripe command {content}")
 
 
-async def _outcome(database: Database, command: StripeCommandRow) -> StripeCommandRow:
-    """How a command ended that somebody else has taken; 409 while they are at it."""
-    async with database.system(autocommit=True) as session:
-        found = await CommandRepository(session).find(command.organization_id, command.id)
-    if found is None or found.status in OPEN:
-        raise still_running()
-    return StripeCommandRow.of(found)
+async def _outcome(database: Database, command: StripeCommandRow, patience: timedelta) -> StripeCommandRow:
+    """What became of a command that somebody else has taken; 409 when they take longer than `patience`."""
+    until = clock.now() + patience
+    while True:
+        # No connection is held while waiting.
+        async with database.system(autocommit=True) as session:
+            found = await CommandRepository(session).find(command.organization_id, command.id)
+        if found is not None and (found.status not in OPEN or found.lease_until is None):
+            return StripeCommandRow.of(found)
+        if found is None or clock.now() >= until:
+            raise still_running()
+        await asyncio.sleep(PAUSE)
 
 
 def _answered(command: StripeCommandRow) -> StripeCommandRow:
