@@ -20,6 +20,7 @@ BASES = {"app.models.base", "app.schemas.base"}
 """The bases that core builds its own tables and pages on; they belong to no area."""
 
 VALUES = {
+    "app.core.card_numbers",
     "app.core.csv_rows",
     "app.core.currencies",
     "app.core.mail_addresses",
