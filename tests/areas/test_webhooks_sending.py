@@ -20,6 +20,7 @@ from app.services.integrations.webhooks.outcomes import Outcome
 from app.services.integrations.webhooks.queueing import queue_deliveries
 from app.services.integrations.webhooks.sending import LEASE, SENDER, deliver, record, take
 from app.services.integrations.webhooks.upkeep import prune, rescue
+from tests.factories.accounts import access_token_of, make_session
 from tests.factories.webhooks import happen, make_delivery, make_webhook
 from tests.support.events import handle_events
 from tests.support.personas import Persona
@@ -393,6 +394,32 @@ async def test_event_when_others_are_held_before_it(
     await wait(database, timedelta(seconds=37))
     assert hook.ids[1:] == [str(event_id) for event_id in happened]
     assert await statuses(db) == ["succeeded"] * 9
+
+
+async def test_delivery_when_its_secret_cannot_be_read(
+    client: AsyncClient,
+    database: Database,
+    db: SystemSession,
+    alice: Persona,
+    hook: Hook,
+    other_keys: Callable[[bool], None],
+) -> None:
+    """It is held like all others, and goes an hour after the owner has rotated the secret."""
+    endpoint, _ = await make_webhook(db, owner=alice, url=hook.url, events=["product.*"])
+    happened = await happen(database, alice)
+    other_keys(False)
+    await handle_events(database)
+    assert (await statuses(db), (await endpoint_row(db, endpoint.id)).circuit) == (["held"], "open")
+    await wait(database, timedelta(hours=1, seconds=1))
+    assert not hook.requests
+    session = await make_session(db, alice.user_id, organization_id=alice.organization_id)
+    await db.commit()
+    headers = {"Authorization": f"Bearer {access_token_of(session)}"}
+    rotated = await client.post(f"{WEBHOOKS}/{endpoint.id}/secret/rotate", headers=headers)
+    assert rotated.status_code == 200
+    await wait(database, timedelta(hours=2, seconds=2))
+    assert hook.types == ["webhook.ping", "product.updated"]
+    assert hook.ids[1:] == [str(event_id) for event_id in happened]
 
 
 async def test_endpoint_when_it_fails_for_five_days(

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 from app.core import clock
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
+from app.core.errors import Unavailable
 from app.core.events import API_VERSION
 from app.core.ids import uuid7
 from app.models.integrations import WebhookAttempt, WebhookEndpoint
@@ -21,7 +22,7 @@ from app.repositories.integrations.webhooks import (
 from app.repositories.integrations.webhooks.queue import Waiting, wake_deliveries, wake_drain, wake_ping
 from app.services.integrations.webhooks.health import HEALTHY, PING_PATIENCE, after_ping
 from app.services.integrations.webhooks.outcomes import Message, Outcome, send
-from app.services.integrations.webhooks.sending import EARLY, SENDER, follow, tell_recovered
+from app.services.integrations.webhooks.sending import EARLY, SENDER, follow, leave_alone, tell_recovered
 from app.services.integrations.webhooks.signing import readable
 
 PING = "webhook.ping"
@@ -60,8 +61,12 @@ def ping_body(endpoint: WebhookEndpoint, message_id: UUID) -> bytes:
 
 async def ping(database: Database, organization_id: UUID, endpoint_id: UUID) -> Outcome | None:
     """Ping an endpoint whose pause is over; None when there is nothing to ask."""
-    async with database.transaction(principal=SENDER) as session:
-        pinged = await _begin(session, organization_id, endpoint_id)
+    try:
+        async with database.transaction(principal=SENDER) as session:
+            pinged = await _begin(session, organization_id, endpoint_id)
+    except Unavailable:
+        pinged = None
+        await leave_alone(database, organization_id, endpoint_id)
     if pinged is None:
         return None
     outcome = await send(pinged.message)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from app.core.access import Principal
 from app.core.database import Database, SystemSession
+from app.core.errors import Unavailable
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.models.integrations import WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -34,6 +35,8 @@ AT_ONCE = 5
 AT_ONCE_FAILING = 1
 """Requests to one endpoint at the same time; one that has failed lately occupies few senders."""
 
+UNREADABLE_PAUSE = timedelta(hours=1)
+
 EARLY = timedelta(seconds=1)
 """A job that comes sooner than this before its time leaves the delivery to the one that is to come."""
 
@@ -54,8 +57,12 @@ async def deliver(
     database: Database, organization_id: UUID, endpoint_id: UUID, delivery_id: UUID
 ) -> Outcome | None:
     """Send a delivery if it is due and nobody else does; None when nothing was sent."""
-    async with database.transaction(principal=SENDER) as session:
-        taken = await take(session, organization_id, endpoint_id, delivery_id)
+    try:
+        async with database.transaction(principal=SENDER) as session:
+            taken = await take(session, organization_id, endpoint_id, delivery_id)
+    except Unavailable:
+        taken = None
+        await leave_alone(database, organization_id, endpoint_id)
     if taken is None:
         return None
     outcome = await send(taken.message)
@@ -64,12 +71,26 @@ async def deliver(
     return outcome
 
 
+async def leave_alone(database: Database, organization_id: UUID, endpoint_id: UUID) -> None:
+    """Hold what waits for an endpoint whose secrets nobody can read, and ping it in an hour.
+
+    By then its owner may have rotated them, or the operator brought their key back into the ring.
+    """
+    async with database.transaction(principal=SENDER) as session:
+        endpoint = await EndpointRepository(session).lock(organization_id, endpoint_id)
+        if endpoint is not None and endpoint.status == "active":
+            values = {"circuit": "open", "circuit_until": await session.now() + UNREADABLE_PAUSE}
+            endpoint = await EndpointRepository(session).change(organization_id, endpoint_id, values)
+            await follow(session, endpoint, Verdict(values=values, opens=True))
+
+
 async def take(
     session: SystemSession, organization_id: UUID, endpoint_id: UUID, delivery_id: UUID
 ) -> Taken | None:
     """Lease a delivery, or the one whose turn it is; None when none is to be sent now, after noting why.
 
-    Jobs come in any order, so each is a turn of its endpoint rather than of its own delivery.
+    Jobs come in any order, so each is a turn of its endpoint rather than of its own delivery. 503
+    `key_unavailable` when nothing can be signed.
     """
     endpoint = await EndpointRepository(session).lock(organization_id, endpoint_id)
     if endpoint is None:
