@@ -85,7 +85,7 @@ def allow_receivers(monkeypatch: pytest.MonkeyPatch, *receivers: Receiver) -> No
 
 def let_them_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up no request that nobody answers, however long a test takes."""
-    waits = OutboundClient.send.__kwdefaults__
+    waits = OutboundClient.send.__kwdefaults__ or {}
     assert "timeout_seconds" in waits
     monkeypatch.setitem(waits, "timeout_seconds", 300.0)
 
