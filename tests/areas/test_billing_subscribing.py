@@ -15,6 +15,7 @@ from app.models.billing import BillingCheckout, BillingCustomer, Plan, RevenueEn
 from app.models.stripe_webhooks import StripeEvent
 from app.services.stripe_webhooks.processing import process_event
 from tests.support.billing import Shop
+from tests.support.events import handle_events
 from tests.support.personas import Persona
 from tests.support.stripe_sandbox import StripeSandbox
 
@@ -134,6 +135,27 @@ async def test_checkouts_when_two_plans_are_asked_for_at_once(shop: Shop, alice:
         page = await shop.checkout(alice, plan) if answer.status_code == 409 else answer
         sold = await shop.stripe.call("checkout.sessions.retrieve", page.json()["session_id"])
         assert sold["amount_total"] == amounts[plan]
+
+
+async def test_checkout_when_stripe_knows_neither_customer_nor_price(
+    shop: Shop, alice: Persona, database: Database, db: SystemSession
+) -> None:
+    """Whoever repeats is sold the plan: what Stripe does not know is made anew there."""
+    opened = await shop.client.post(
+        "/api/billing/portal", json={"return_path": "/billing"}, headers=alice.headers
+    )
+    assert opened.status_code == 201
+    before = await db.scalar(select(BillingCustomer.stripe_customer_id))
+    await shop.control("reset")
+    codes = []
+    for _ in range(3):
+        await handle_events(database)
+        answer = await shop.checkout(alice)
+        codes.append(answer.json().get("code"))
+        if answer.is_success:
+            break
+    assert (answer.status_code, set(codes)) == (201, {None, "provider_out_of_sync"})
+    assert await db.scalar(select(BillingCustomer.stripe_customer_id)) not in {None, before}
 
 
 async def test_checkout_when_another_price_is_asked_for(shop: Shop, alice: Persona) -> None:

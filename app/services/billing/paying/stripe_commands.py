@@ -9,6 +9,7 @@ from app.core.database import SystemSession
 from app.repositories.billing.checkouts import CheckoutRepository
 from app.repositories.billing.customers import CustomerRepository
 from app.repositories.billing.payment_methods import PaymentMethodRepository
+from app.repositories.billing.subscriptions import SubscriptionRepository
 from app.services.billing.paying.tax_ids import has_tax_id, write_tax_id
 from app.services.billing.subscriptions.calls import RepeatableCall
 from app.services.billing.subscriptions.customers import (
@@ -20,7 +21,7 @@ from app.services.billing.subscriptions.customers import (
 )
 from app.services.billing.subscriptions.fetching import id_of, moment
 from app.services.billing.subscriptions.methods import apply_method, tell_stripe_default
-from app.services.stripe_webhooks.asking import is_being_told, was_told_meanwhile
+from app.services.stripe_webhooks.asking import have_catalog_checked, is_being_told, was_told_meanwhile
 from app.services.stripe_webhooks.binding import bind
 from app.services.stripe_webhooks.commands import StripeCall, StripeCommandRow, marked, stripe_command
 from app.services.stripe_webhooks.refusals import TAX_NUMBER
@@ -74,6 +75,18 @@ class CustomerCall(StripeCall):
         await bind_customer(
             session, command.organization_id, result["customer_id"], livemode=result["livemode"]
         )
+
+    async def refused(self, session: SystemSession, command: StripeCommandRow, error: StripeError) -> None:
+        """A customer whom Stripe does not know is none; the next call makes another.
+
+        Unless there is a subscription, whose customer must not be lost because of a wrong key.
+        """
+        row = await CustomerRepository(session).lock(command.organization_id)
+        is_gone = isinstance(error, StripeMissing) and error.param == "customer"
+        if not is_gone or row.stripe_customer_id != command.params["customer"]:
+            return
+        if await SubscriptionRepository(session).live(command.organization_id) is None:
+            await unbind_customer(session, command.organization_id, await session.now())
 
 
 @stripe_command("checkout_session.create_subscription")
@@ -129,17 +142,14 @@ class CreateCheckout(CustomerCall):
             }
             await checkouts.change(command.organization_id, command.subject_id, opened)
 
-    async def refused(
-        self,
-        session: SystemSession,
-        command: StripeCommandRow,
-        error: StripeError,  # noqa: ARG002 - whatever it says
-    ) -> None:
-        """The checkout has come to nothing, and another may begin."""
-        await CustomerRepository(session).lock(command.organization_id)
+    async def refused(self, session: SystemSession, command: StripeCommandRow, error: StripeError) -> None:
+        """The checkout has come to nothing, and another may begin; the price may be what Stripe misses."""
+        await super().refused(session, command, error)
         await CheckoutRepository(session).change(
             command.organization_id, command.subject_id, {"status": "failed"}
         )
+        if isinstance(error, StripeMissing):
+            await have_catalog_checked(session)
 
 
 @stripe_command("billing_checkout.expire")
