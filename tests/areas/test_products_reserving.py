@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.access import Principal
@@ -399,6 +399,21 @@ async def test_commit_and_release_when_they_race(
     closing = [row for row in await movements(db, bag) if row[0] != "reserve"]
     assert len(closing) == 5
     assert (stock, reserved) == (10 - sum(row[0] == "commit" for row in closing), 0)
+
+
+@pytest.mark.commits
+async def test_commit_when_an_edit_took_a_product_out_of_the_order(
+    database: Database, db: SystemSession, alice: Persona
+) -> None:
+    """What has left the order is not locked: an edit that is paid at once would lock it after the others."""
+    left, kept = [await make_product(db, owner=alice, stock=10) for _ in range(2)]
+    order_id = await place(database, alice, {left.id: 1, kept.id: 1})
+    await act(database, alice, "rehold", order_id, {kept.id: 1})
+    free = text("SELECT id FROM products FOR NO KEY UPDATE SKIP LOCKED")
+    async with database.owner(alice.principal) as session:
+        await StockService(session, alice.principal).commit(order_id)
+        assert list(await db.scalars(free)) == [left.id]
+        await db.rollback()
 
 
 @pytest.mark.commits

@@ -40,9 +40,10 @@ LOCK = """
 LOCK_OF_ORDER = """
     SELECT p.id FROM stock_reservations r
     JOIN products p ON p.organization_id = r.organization_id AND p.id = r.product_id
-    WHERE r.organization_id = $1 AND r.order_id = $2
+    WHERE r.organization_id = $1 AND r.order_id = $2 AND r.status = $3
     ORDER BY p.id FOR NO KEY UPDATE OF p
     """
+"""Only those whose reservations are in one state: an edit has locked what the order holds, not what left."""
 
 RESERVE = f"""
     WITH asked AS (
@@ -211,7 +212,7 @@ class StockRepository:
         `change` is the status that they must have and the one that they get. `retaken` limits the act to
         these products, and to those of them that have the pieces.
         """
-        await self.session.fetch(LOCK_OF_ORDER, self.organization_id, order_id)
+        await self.session.fetch(LOCK_OF_ORDER, self.organization_id, order_id, change[0])
         rows = await self._rows(
             SETTLE,
             order_id=order_id,
@@ -234,7 +235,7 @@ class StockRepository:
 
     async def restock(self, order_id: UUID, quantities: Mapping[UUID, int]) -> list[Level]:
         """Put pieces back on the shelf, of the products whose pieces this order has taken."""
-        await self.session.fetch(LOCK_OF_ORDER, self.organization_id, order_id)
+        await self.session.fetch(LOCK_OF_ORDER, self.organization_id, order_id, "committed")
         rows = await self._rows(RESTOCK, order_id=order_id, **_arrays(quantities))
         return [_level(row, stock=row["quantity"]) for row in rows]
 
