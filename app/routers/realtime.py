@@ -32,9 +32,13 @@ LastEventId = Annotated[
     Header(alias="Last-Event-ID", description="The last `id` that was received; it goes before `cursor`."),
 ]
 
+IN_ORGANIZATION = {"parameters": [{"$ref": "#/components/parameters/OrganizationId"}]}
+"""These routes ask for no permission, and are about an organisation nevertheless."""
+
 STREAM: dict[str, Any] = {
     "response_class": EventStream,
     "status_code": 200,
+    "openapi_extra": IN_ORGANIZATION,
     "dependencies": [
         Depends(limited("stream_open_ip", by="address")),
         Depends(limited("stream_open", by="principal")),
@@ -51,7 +55,11 @@ STREAM: dict[str, Any] = {
 }
 
 
-@router.post("/tickets", dependencies=[Depends(limited("stream_tickets", by="principal"))])
+@router.post(
+    "/tickets",
+    dependencies=[Depends(limited("stream_tickets", by="principal"))],
+    openapi_extra=IN_ORGANIZATION,
+)
 async def create_stream_ticket(_: SignedIn, tickets: Tickets, request: Request) -> TicketRead:
     """Get a ticket for one stream.
 
@@ -100,6 +108,7 @@ async def stream_notifications_alias(
 @router.get(
     "/events",
     response_model=EventPoll,
+    openapi_extra=IN_ORGANIZATION,
     dependencies=[Depends(limited("events_pull", by="principal"))],
     responses=problems(
         {

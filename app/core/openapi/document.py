@@ -207,7 +207,7 @@ def _complete(operation: dict[str, Any], route: RouteContext, method: str) -> No
 def _describe_ids(parameters: list[dict[str, Any]]) -> None:
     """Say of an id in the path whose it is, as its name does."""
     for item in parameters:
-        if item["in"] == "path" and item["name"].endswith("_id"):
+        if item.get("in") == "path" and item["name"].endswith("_id"):
             item.setdefault("description", f"Id of the {item['name'].removesuffix('_id').replace('_', ' ')}.")
 
 
