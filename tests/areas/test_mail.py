@@ -156,7 +156,7 @@ async def test_send_when_nobody_knows_whether_it_was_taken(
 
 
 async def test_send_when_the_link_inside_has_expired(db: SystemSession, database: Database, smtp_sink: Sink):
-    email_id = await queued(db, expires_at=clock.now() - timedelta(seconds=1))
+    email_id = await queued(db, expires_at=clock.now() - timedelta(minutes=1))
     await send(database, [SmtpSender(smtp_sink.url)], email_id)
     assert (await row(db, email_id)).status == "expired"
     assert smtp_sink.mails == []

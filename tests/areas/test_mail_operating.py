@@ -82,7 +82,7 @@ async def test_retry_when_it_is_too_late(
     client: AsyncClient, db: SystemSession, staff: dict[str, str]
 ) -> None:
     queued = await make_email(db)
-    expired = await make_failed_email(db, expires_at=clock.now() - timedelta(seconds=1))
+    expired = await make_failed_email(db, expires_at=clock.now() - timedelta(minutes=1))
     wiped = await make_failed_email(db)
     (await email_of(db, wiped)).variables_sealed = None
     await db.commit()

@@ -207,7 +207,7 @@ async def test_invite_when_the_address_is_invited_already(
 async def test_invite_when_the_older_invitation_is_too_old(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
-    late = await make_invitation(db, owner=alice, email=NORA, expires_at=clock.now() - timedelta(seconds=1))
+    late = await make_invitation(db, owner=alice, email=NORA, expires_at=clock.now() - timedelta(minutes=1))
     answer = await invite(client, alice, role="viewer")
     assert answer.status_code == 201
     assert (await row(db, late.id)).status == "expired"
@@ -219,7 +219,7 @@ async def test_invite_when_all_seats_are_taken(
     client: AsyncClient, db: SystemSession, alice: Persona, bob: Persona
 ) -> None:
     await make_invitation(db, owner=alice)
-    await make_invitation(db, owner=alice, expires_at=clock.now() - timedelta(seconds=1))
+    await make_invitation(db, owner=alice, expires_at=clock.now() - timedelta(minutes=1))
     statement = select(TeamMember).where(
         TeamMember.user_id == bob.user_id, TeamMember.organization_id == alice.organization_id
     )
@@ -379,7 +379,7 @@ async def test_invitation_when_it_is_closed(
 async def test_invitation_when_its_time_is_over(
     client: AsyncClient, db: SystemSession, alice: Persona
 ) -> None:
-    late = await make_invitation(db, owner=alice, expires_at=clock.now() - timedelta(seconds=1))
+    late = await make_invitation(db, owner=alice, expires_at=clock.now() - timedelta(minutes=1))
     read = await client.get(f"/api/team/invitations/{late.id}", headers=alice.headers)
     assert read.json()["status"] == "expired"
     assert refusal(await resend(client, alice, late.id)) == (409, "invitation_not_pending")
@@ -425,7 +425,7 @@ async def test_cancel_when_the_id_stands_in_the_query(
 
 
 async def test_list_when_it_is_narrowed(client: AsyncClient, db: SystemSession, alice: Persona) -> None:
-    past = clock.now() - timedelta(seconds=1)
+    past = clock.now() - timedelta(minutes=1)
     late = await make_invitation(db, owner=alice, email="anna@a.example", expires_at=past)
     open_one = await make_invitation(db, owner=alice, email="Anton@a.example")
     other = await make_invitation(db, owner=alice, email="berta@a.example", role="viewer")

@@ -332,7 +332,7 @@ async def test_restoring_when_it_is_too_late_or_too_much(
     await db.execute(
         update(Organization)
         .where(Organization.id == organization.id)
-        .values(purge_after=clock.now() - timedelta(seconds=1))
+        .values(purge_after=clock.now() - timedelta(minutes=1))
     )
     await db.commit()
     late = await restore(client, alice, organization.id)
@@ -358,7 +358,7 @@ async def test_purge_when_the_time_is_over(
     await db.execute(
         update(Organization)
         .where(Organization.id == organization.id)
-        .values(purge_after=clock.now() - timedelta(seconds=1))
+        .values(purge_after=clock.now() - timedelta(minutes=1))
     )
     await db.commit()
     await purge_organizations(database)
@@ -390,7 +390,7 @@ async def test_purge_when_every_table_has_a_row(
     await db.execute(
         update(Organization)
         .where(Organization.id == organization.id)
-        .values(purge_after=clock.now() - timedelta(seconds=1))
+        .values(purge_after=clock.now() - timedelta(minutes=1))
     )
     await db.commit()
     await purge_organizations(database)

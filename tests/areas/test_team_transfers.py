@@ -285,7 +285,7 @@ async def test_accept_when_it_is_too_late(
     client: AsyncClient, db: SystemSession, database: Database, alice: Persona, bob: Persona, dora: Persona
 ) -> None:
     transfer = await make_transfer(db, owner=alice, target=dora.user_id)
-    transfer.expires_at = clock.now() - timedelta(seconds=1)
+    transfer.expires_at = clock.now() - timedelta(minutes=1)
     await db.commit()
     assert refusal(await accept(client, dora)) == (410, "transfer_expired")
     assert refusal(await read(client, bob)) == (404, "not_found")
@@ -294,7 +294,7 @@ async def test_accept_when_it_is_too_late(
     assert await states(db) == ["expired"]
     assert refusal(await accept(client, dora)) == (410, "transfer_expired")
     late = await make_transfer(db, owner=alice, target=bob.user_id)
-    late.expires_at = clock.now() - timedelta(seconds=1)
+    late.expires_at = clock.now() - timedelta(minutes=1)
     await db.commit()
     assert (await offer_to(client, db, alice, dora)).status_code == 201
     assert await states(db) == ["expired", "expired", "pending"]
