@@ -182,7 +182,7 @@ IN_ORGANIZATION = {
     "GET /api/events/stream",
     "GET /api/notifications/stream",
 }
-"""Routes that ask for no permission in the organisation that they are about: they show what there is one for."""
+"""Routes that ask for no permission where they are: they show what the caller may see there."""
 
 
 def test_headers_are_declared_where_they_count(made: dict[str, Any]) -> None:
