@@ -88,22 +88,22 @@ class Sequencer:
         self._engine = create_engine(url, pool_size=1, application_name="luneo-sequencer")
         self._pause = pause
         self._woken = asyncio.Event()
+        self._failures = 0
+        """How often it has failed since its last turn."""
         self._is_stopping = False
 
     async def run(self) -> None:
         """Sequence until `stop()`; a lost connection is made again, at growing intervals."""
         stop_listening = on_commit(self._woken.set)
-        failures = 0
         try:
             while not self._is_stopping:
                 try:
                     async with self._engine.connect() as connection:
                         await self._follow(connection)
-                        failures = 0
                 except Exception as error:
                     await self._engine.dispose()
-                    pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
-                    failures += 1
+                    pause = BACK_OFF[min(self._failures, len(BACK_OFF) - 1)]
+                    self._failures += 1
                     log.warning("The sequencer tries again in %.1f s: %s", pause, error)
                     await self._rest(pause)
         finally:
@@ -127,6 +127,7 @@ class Sequencer:
             async with asyncio.timeout(TURN_SECONDS):
                 turn = await sequence_once(connection, floor.of_turn())
                 await _measure(connection, turn)
+            self._failures = 0
             floor.note(turn)
             if turn.taken == FULL:
                 continue

@@ -29,6 +29,9 @@ Jobs that wait for customers' servers have as many of their own.
 STOP_SECONDS = 10.0
 GRACE_SECONDS = 8.0
 BACK_OFF = (0.2, 1.0, 2.0, 5.0)
+WORKED_SECONDS = 60.0
+"""Whoever has worked for so long comes back as soon as after a first failure."""
+
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +108,8 @@ class Worker:
                 await self._work_once(database, queues, concurrency, is_first=is_first)
             except Exception as error:
                 log.warning("The queues %s have stopped: %s", ", ".join(queues), error.__cause__ or error)
-            has_worked = asyncio.get_running_loop().time() - began > 60
-            failures = 0 if has_worked else failures + 1
+            has_worked = asyncio.get_running_loop().time() - began > WORKED_SECONDS
+            failures = 1 if has_worked else failures + 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BACK_OFF[min(failures, len(BACK_OFF)) - 1]):
                     await self._stopping.wait()

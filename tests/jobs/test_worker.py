@@ -232,6 +232,25 @@ async def test_worker_waits_when_its_database_is_not_there_yet(
     await until(lambda: done == [1])
 
 
+async def test_worker_comes_back_soon_when_it_had_worked_well(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Worker):
+        tries = 0
+
+        async def _work_once(self, *_: object, **__: object) -> None:
+            self.tries += 1
+            raise ConnectionError("the database has gone")
+
+    monkeypatch.setattr("app.jobs.worker.BACK_OFF", (0.0, 600.0))
+    monkeypatch.setattr("app.jobs.worker.WORKED_SECONDS", -1.0)
+    worker = Failing(database, get_settings())
+    working = asyncio.create_task(worker._work(database, ["default"], 1))
+    await until(lambda: worker.tries > 2)
+    await worker.stop()
+    await working
+
+
 async def test_every_job_has_a_queue_that_a_worker_looks_after() -> None:
     assert len(JOBS) >= 6
     assert {kind.queue for kind in JOBS.values()} <= {*QUICK_QUEUES, *WAITING_QUEUES, *SLOW_QUEUES}
