@@ -117,6 +117,8 @@ async def test_poll_is_refused_when_its_query_is_wrong(http: AsyncClient, alice:
         ({"limit": [1, 2]}, 422),
         ({"types": "nothing"}, 422),
         ({"topics": "ticket:1"}, 404),
+        ({"topics": ",".join(20 * ["ticket:1"])}, 404),
+        ({"topics": ",".join(21 * ["ticket:1"])}, 422),
         ({"last_event_id": "x"}, 422),
         ({"cursor": "a\x00"}, 200),
     ]
