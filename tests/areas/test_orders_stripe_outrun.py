@@ -1,18 +1,21 @@
 """Answers of Stripe that are out of date by the time they are applied: they are fetched once more."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from app.core import clock
 from app.core.database import Database, SystemSession
+from app.models.orders import Order
 from app.models.stripe_webhooks import StripeEvent
 from app.services.stripe_webhooks.processing import process_event
 from tests.factories.products import make_product
 from tests.support.personas import Persona
-from tests.support.stripe_orders import control, pay, place, read, states
+from tests.support.stripe_orders import PATHS, control, pay, place, read, settle, states
 from tests.support.stripe_sandbox import StripeSandbox
 
 Deed = Callable[[], Awaitable[None]]
@@ -129,3 +132,25 @@ async def test_sync_when_the_debit_has_failed_meanwhile(
     path = f"/api/orders/{buying.order['id']}/checkout/sync"
     answer = await buying.client.post(path, headers=buying.alice.headers)
     assert (answer.status_code, answer.json()["payment_status"]) == (200, "failed")
+
+
+async def test_debit_of_an_older_page_when_it_fails(buying: Buying) -> None:
+    """The newer page is closed for it, so that nobody pays twice, and its end is the order's."""
+    soon = clock.now() + timedelta(minutes=4)
+    await buying.db.execute(update(Order).values(checkout_expires_at=soon))
+    await buying.db.commit()
+    path = f"/api/orders/{buying.order['id']}/checkout"
+    newer = await buying.client.post(path, headers=buying.alice.headers, json=PATHS)
+    assert newer.status_code == 201
+    # The older page is only asked to close by now.
+    await pay(buying.stripe, buying.order, "sepa_fails")
+    await settle(buying.client, buying.stripe, buying.database)
+    told = await buying.read()
+    assert (states(told), told["checkout_url"]) == (("pending", "pending", None), None)
+    page = await buying.stripe.call("checkout.sessions.retrieve", newer.json()["session_id"])
+    assert page["status"] == "expired"
+    await control(buying.stripe, "clock", advance="P6D")
+    await settle(buying.client, buying.stripe, buying.database)
+    told = await buying.read()
+    assert states(told) == ("pending", "failed", None)
+    assert told["reservation_expires_at"] is not None

@@ -10,9 +10,9 @@ from app.repositories.orders.refunds import PaymentRepository
 from app.schemas.orders import OrderDetail, PaymentAccept
 from app.services.billing.order_invoices import invoice_order
 from app.services.billing.order_money import record_charge
-from app.services.orders.applying import IN_FORCE
 from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
+from app.services.orders.intents import IN_FORCE
 from app.services.orders.lines import product_ids
 from app.services.orders.payment import PAYABLE_LATE, OrderPaymentService
 from app.services.orders.states import UNPAID, invalid_transition

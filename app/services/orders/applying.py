@@ -1,6 +1,5 @@
 """Money that Stripe has taken for an order: what it does there, in whatever state the order is by then."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from app.repositories.orders.refunds import PaymentRepository
 from app.repositories.orders.settings import OrderSettingsRepository
 from app.services.billing.order_invoices import invoice_order
 from app.services.billing.order_money import record_charge
+from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.events import (
     OrderActionRequired,
     OrderCompleted,
@@ -29,12 +29,12 @@ from app.services.orders.events import (
     OrderUpdated,
     order_event,
 )
+from app.services.orders.intents import is_voucher, misfit, release_authorisation
 from app.services.orders.lines import product_ids
-from app.services.orders.provider import CANCEL_INTENT, OPEN_CHECKOUT
+from app.services.orders.provider import CLOSE_CHECKOUT, OPEN_CHECKOUT
 from app.services.orders.provider_refunds import refund_all
 from app.services.orders.states import PAYMENT_STATUS_MOVES, UNPAID
 from app.services.products.stock import Actor, StockService
-from app.services.stripe_webhooks.commands import queue_command
 from app.services.stripe_webhooks.effects import (
     CustomerConflict,
     EventDead,
@@ -43,9 +43,6 @@ from app.services.stripe_webhooks.effects import (
 )
 
 logger = structlog.get_logger(__name__)
-
-IN_FORCE = frozenset({"authorized", "applied"})
-"""At most one payment of an order is in one of these states."""
 
 SECOND_CHANCE = timedelta(minutes=45)
 """How long stock is held again after a payment that was under way has failed."""
@@ -122,10 +119,10 @@ class PaymentApplier:
             case "succeeded" | "requires_capture":
                 events = await self._arrived(order, intent)
             case "processing":
-                events = self._under_way(order)
+                events = await self._under_way(order, intent)
             case "requires_action" if is_agreed:
-                events = self._under_way(order)
-            case "requires_action" if not _is_voucher(intent):
+                events = await self._under_way(order, intent)
+            case "requires_action" if not is_voucher(intent):
                 events = await self._asked(order, intent)
             case "requires_payment_method" if intent.get("last_payment_error"):
                 events = await self._refused(order, intent)
@@ -177,9 +174,9 @@ class PaymentApplier:
                 return None
             return await self._captured(order, row, intent["amount_received"])
         row = await self._row(order, intent, is_captured=is_captured)
-        misfit = _misfit(order, row, payments)
-        if misfit is not None:
-            return await self._unapplied(order, row, misfit)
+        reason = misfit(order, row, payments)
+        if reason is not None:
+            return await self._unapplied(order, row, reason)
         return await self._fitting(order, row)
 
     async def _fitting(self, order: Order, row: OrderPayment) -> Events:
@@ -303,11 +300,13 @@ class PaymentApplier:
         if row.received_at is not None:
             await record_charge(self.session, order, row, None)
 
-    def _under_way(self, order: Order) -> Events:
-        """A debit takes days: the stock waits for it."""
+    async def _under_way(self, order: Order, intent: dict[str, Any]) -> Events:
+        """A debit takes days: the stock waits for it, and no newer page is left on which to pay again."""
         if not self._move(order, "pending"):
             return None
         order.reservation_expires_at = None
+        if not await self._is_current(order, intent):
+            await expire_checkout(self.session, order)
         if order.payment_failure_code == AUTHENTICATION_REQUIRED:
             order.payment_failure_code = None
         return [OrderUpdated]
@@ -356,11 +355,23 @@ class PaymentApplier:
             order.reservation_expires_at = await self.session.now() + SECOND_CHANCE
 
     async def _is_current(self, order: Order, intent: dict[str, Any]) -> bool:
-        """Whether an intent is that of the newest checkout: what became of older ones does not matter."""
+        """Whether an intent is that of the newest checkout: what became of older ones does not matter.
+
+        Unless the payment that is under way is one of theirs, for which the newest page was closed.
+        """
         commands = OrderCommandRepository(self.session, self.organization_id)
         newest = await commands.latest(order.id, OPEN_CHECKOUT)
         named = (intent.get("metadata") or {}).get("command_id")
-        return newest is None or named in {None, str(newest.id)}
+        if newest is None or named in {None, str(newest.id)}:
+            return True
+        if order.payment_status != "pending":
+            return False
+        closing = await commands.latest(order.id, CLOSE_CHECKOUT)
+        return (
+            closing is not None
+            and closing.params["session"] == newest.result_id
+            and (closing.result or {}).get("status") == "expired"
+        )
 
     def _move(self, order: Order, target: str) -> bool:
         """Move the payment status if that is a move; what Stripe tells too late is no error."""
@@ -369,29 +380,3 @@ class PaymentApplier:
             return True
         logger.info("order_payment_unmoved", order_id=str(order.id), at=order.payment_status, to=target)
         return False
-
-
-def _is_voucher(intent: dict[str, Any]) -> bool:
-    """Whether the buyer was told how to pay elsewhere: a bank transfer, a voucher, a code to scan."""
-    return "display" in str((intent.get("next_action") or {}).get("type"))
-
-
-def _misfit(order: Order, row: OrderPayment, payments: Sequence[OrderPayment]) -> str | None:
-    """Why a new payment cannot be applied to its order; None when it can."""
-    if any(payment.status in IN_FORCE for payment in payments):
-        return "duplicate"
-    if row.currency != order.currency:
-        return "currency_mismatch"
-    return None if row.amount == order.total_amount else "amount_mismatch"
-
-
-async def release_authorisation(session: ScopedSession, row: OrderPayment) -> None:
-    """Let Stripe let go of what it reserved; the payment is void when it has."""
-    await queue_command(
-        session,
-        row.organization_id,
-        CANCEL_INTENT,
-        subject_type="order_payment",
-        subject_id=row.id,
-        params={"payment_intent": row.stripe_payment_intent_id},
-    )

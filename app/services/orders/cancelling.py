@@ -10,12 +10,12 @@ from app.core.permissions import Permission
 from app.models.orders import Order, OrderItem, OrderPayment
 from app.repositories.orders.refunds import LineChange
 from app.schemas.orders import OrderCancel, OrderDetail
-from app.services.orders.applying import release_authorisation
 from app.services.orders.checkout_state import expire_checkout
 from app.services.orders.desk import Etags, OrderDesk
 from app.services.orders.discounts import DiscountService
 from app.services.orders.events import OrderCancelled, OrderEventKind
 from app.services.orders.faults import fault
+from app.services.orders.intents import release_authorisation
 from app.services.orders.refund_plan import RefundPlan
 from app.services.orders.refunding import RefundService, RefundTerms, has_taken_stock, left_of, told_of
 from app.services.orders.states import (

@@ -1,16 +1,18 @@
 """The open checkout of an order: kept when Stripe has opened it, cleared when it is over."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.core.config import get_settings
 from app.core.database import ScopedSession
 from app.models.orders import Order
 from app.repositories.orders.checkouts import OrderCommandRepository
-from app.services.orders.applying import PaymentApplier
 from app.services.orders.provider import CLOSE_CHECKOUT, OPEN_CHECKOUT
 from app.services.orders.states import UNPAID
 from app.services.stripe_webhooks.commands import StripeCommandRow, queue_command
+
+if TYPE_CHECKING:
+    from app.services.orders.applying import PaymentApplier
 
 
 def is_payable(order: Order) -> bool:
@@ -30,7 +32,7 @@ async def expire_checkout(session: ScopedSession, order: Order) -> None:
         order.checkout_url = None
 
 
-async def keep_checkout(applier: PaymentApplier, command: StripeCommandRow, opened: dict[str, Any]) -> None:
+async def keep_checkout(applier: "PaymentApplier", command: StripeCommandRow, opened: dict[str, Any]) -> None:
     """Write an opened session on its order; one that is out of date is closed again."""
     order = await applier.take(command.subject_id)
     commands = OrderCommandRepository(applier.session, applier.organization_id)
@@ -48,7 +50,7 @@ async def keep_checkout(applier: PaymentApplier, command: StripeCommandRow, open
     await applier.put_back(order, [])
 
 
-async def close_checkout(applier: PaymentApplier, order: Order, found: dict[str, Any]) -> None:
+async def close_checkout(applier: "PaymentApplier", order: Order, found: dict[str, Any]) -> None:
     """Clear the address of a session that is not open any more."""
     is_its = order.stripe_checkout_session_id == found["id"]
     if is_its and found["status"] != "open" and order.checkout_url is not None:
