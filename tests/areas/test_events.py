@@ -62,6 +62,23 @@ async def test_events_are_paged_by_position_when_there_are_many(
     assert (ids(numbered), numbered["total"]) == (five[2:0:-1], 5)
 
 
+async def test_own_events_and_shared_ones_are_one_list_when_they_are_paged(
+    client: AsyncClient, db: SystemSession, alice: Any
+) -> None:
+    kinds: list[dict[str, Any]] = [{"audience": "personal", "type": "auth.signed_in"}, {}]
+    made = [(await make_event(db, owner=alice, **kinds[number % 2])).event_id for number in range(6)]
+    found: list[UUID] = []
+    cursor: str | None = None
+    while cursor is not None or not found:
+        page = await listed(client, alice, limit=2, count="true", **({"cursor": cursor} if cursor else {}))
+        assert page["total"] == 6
+        found += ids(page)
+        cursor = page["next_cursor"]
+    assert found == made[::-1]
+    assert ids(await listed(client, alice, limit=2, page=2, sort="position")) == made[2:4]
+    assert ids(await listed(client, alice, after=made[2])) == made[3:]
+
+
 async def test_events_are_caught_up_with_when_the_last_id_is_sent(
     client: AsyncClient, alice: Any, five: list[UUID]
 ) -> None:
