@@ -113,18 +113,22 @@ async def test_order_when_it_arrives_during_a_dispute_that_is_won(disputed: Disp
     assert len(kinds.all()) == 1
 
 
-async def test_dispute_when_it_is_won_after_everything_went_back_and_it_was_lost(disputed: Disputed) -> None:
+@pytest.mark.parametrize("amount", [12345, 0])
+async def test_dispute_when_it_is_won_after_everything_went_back_and_it_was_lost(
+    disputed: Disputed, amount: int
+) -> None:
     """No move leads from there to refunded: the order stays charged back, and only the ledger tells."""
     await disputed.act("refunds", 201, amount=12345, reason="goodwill")
     await disputed.settle()
     order = (await disputed.db.scalars(select(Order))).one()
     payment = (await disputed.db.scalars(select(OrderPayment))).one()
-    facts = {"id": "dp_1", "amount": 12345, "currency": "eur"}
+    facts = {"id": "dp_1", "amount": amount, "currency": "eur"}
     for status, told in (("lost", 1), ("won", 0)):
         events = await apply_dispute(disputed.db, order, payment, {**facts, "status": status})
         assert (len(events or []), order.payment_status) == (told, "charged_back")
     await disputed.db.flush()
-    assert await disputed.moved() == [("dispute", -12345), ("dispute_reversal", 12345)]
+    moved = [("dispute", -amount), ("dispute_reversal", amount)] if amount else []
+    assert await disputed.moved() == moved
 
 
 async def test_dispute_when_it_is_won_after_it_was_lost(disputed: Disputed) -> None:

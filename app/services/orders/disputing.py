@@ -116,7 +116,9 @@ async def _record(
     entry_type: EntryType,
     amount: int,
 ) -> None:
-    """Write down money that a dispute moved, once."""
+    """Write down money that a dispute moved, once; one of a payment that had all gone back moves none."""
+    if not amount:
+        return
     await record(
         session,
         order.organization_id,
