@@ -327,6 +327,8 @@ def test_doctor_looks_into_the_bucket(fresh_url: str, tmp_path: Path, s3_server:
         "doctor", DATABASE_URL=fresh_url, DATA_DIR=str(tmp_path), **bucket | {"S3_SECRET_ACCESS_KEY": "wrong"}
     )
     assert "FAIL  storage: " in bad.stdout
+    assert "storage_failed" not in bad.stdout, "the log goes to standard error"
+    assert "storage_failed" in bad.stderr
     assert bad.returncode == 1
 
 

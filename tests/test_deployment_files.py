@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -80,7 +81,7 @@ def declared(group: str | None = None) -> list[Requirement]:
 
 def tracked_files() -> list[Path]:
     """The files of the repository, or of the copy of it that this is, without what was generated."""
-    if (ROOT / ".git").exists():
+    if (ROOT / ".git").exists() and shutil.which("git"):
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         paths = [ROOT / name for name in listed.split("\0") if name]

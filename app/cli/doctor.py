@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from app.cli import examination, examining_stripe
 from app.cli.finding import Finding
 from app.cli.saying import say
+from app.core import logging
 from app.core.config import get_settings
 from app.core.crypto import generate_key_text
 from app.core.database import Database, create_engine
@@ -47,6 +48,7 @@ def _examine() -> Iterator[Finding]:
     except ValidationError as error:
         yield from examination.settings_faults(error)
         return
+    logging.configure(settings)
     yield examination.configuration(settings)
     yield from examination.placeholders(settings)
     yield examination.data_directory(settings)

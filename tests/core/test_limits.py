@@ -65,7 +65,7 @@ async def redis_limiter(redis_server: RedisServer) -> AsyncIterator[Limiter]:
     await limiter.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis-server"))])
 def limiter(request: pytest.FixtureRequest) -> Limiter:
     made: Limiter = request.getfixturevalue(f"{request.param}_limiter")
     return made
