@@ -23,6 +23,7 @@ from app.core.limits.routes import STATES
 from app.core.logging import current_request
 from app.core.metrics import count_request
 from app.core.quotas import quota_headers
+from app.core.requests import header
 
 logger = structlog.get_logger("luneo.access")
 level_of = logging.getLogger("luneo.access")
@@ -75,14 +76,6 @@ EXPOSED_HEADERS = [
     "X-Request-Id",
     "traceparent",
 ]
-
-
-def header(scope: Scope, wanted: bytes) -> bytes | None:
-    """The first value of a request header."""
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value)
-    return None
 
 
 class RequestLayer:

@@ -41,6 +41,7 @@ from app.core.client_address import client_address
 from app.core.config import get_settings
 from app.core.crypto import key_ring, mac, mac_matches
 from app.core.logging import SECRETS
+from app.core.requests import header
 from app.models.base import Base, Created, System
 
 METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -233,7 +234,7 @@ class Claim:
             return f"public {client_address(self.scope, get_settings().trusted_proxies)} {route}"
         self._organization_id = principal.organization_id
         if state.get("is_about_person"):
-            named = _header(self.scope, b"x-organization-id") or "-"
+            named = (header(self.scope, b"x-organization-id") or b"-").decode("latin-1")
             return f"{named} {principal.limit_key} {route}"
         return f"{principal.organization_id} {principal.limit_key} {route}"
 
@@ -282,11 +283,11 @@ class IdempotencyMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = _header(scope, b"idempotency-key") if scope["type"] == "http" else None
+        key = header(scope, b"idempotency-key") if scope["type"] == "http" else None
         if key is None or scope["method"] not in METHODS:
             await self.app(scope, receive, send)
             return
-        claim = Claim(scope, key)
+        claim = Claim(scope, key.decode("latin-1"))
         scope[SCOPE_KEY] = claim
         held: list[Message] = []
 
@@ -331,13 +332,6 @@ class IdempotencyMiddleware:
             return
         for message in held:
             await send(message)
-
-
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    for name, value in scope["headers"]:
-        if name == wanted:
-            return bytes(value).decode("latin-1")
-    return None
 
 
 async def _send_again(request: Request, replay: Exception) -> Response:  # noqa: ARG001 - the handler's signature

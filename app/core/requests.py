@@ -1,4 +1,4 @@
-"""How a request is read where frameworks are lenient: repeated parameters, and bodies in other encodings."""
+"""How a request is read: its headers, and what frameworks are lenient about: repeated parameters, encodings."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -9,11 +9,20 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException as StarletteHTTPException  # noqa: TID251 - see _unsupported
+from starlette.types import Scope
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 IDENTITY = frozenset({"", "identity"})
 UTF_8 = frozenset({"utf-8", "utf8"})
+
+
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    """The first value of a request header, whose name is in lower case."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return None
 
 
 class _Parameters(QueryParams):
