@@ -1,4 +1,4 @@
-"""How a request is read: its headers, and what frameworks are lenient about: repeated parameters, encodings."""
+"""How a request is read: its headers, and where frameworks are lenient: repeated parameters, encodings."""
 
 import json
 from collections.abc import Callable, Coroutine
