@@ -70,6 +70,11 @@ async def test_plan_when_it_is_bought(shop: Shop, alice: Persona, db: SystemSess
     methods = (await shop.client.get("/api/billing/payment-methods", headers=alice.headers)).json()["items"]
     assert [(item["type"], item["last4"], item["is_default"]) for item in methods] == [("card", "4242", True)]
     assert (await shop.checkout(alice)).json()["code"] == "subscription_exists"
+    told = text("SELECT type, body::jsonb -> 'actor', body::jsonb -> 'data' FROM event_outbox ORDER BY id")
+    events = {row[0]: (row[1], row[2]) for row in await db.execute(told)}
+    assert events["subscription.created"][0] == {"type": "stripe", "id": None}
+    added = events["payment_method.added"][1]
+    assert (set(added), added["type"]) == ({"payment_method_id", "type", "last4"}, "card")
 
 
 async def test_rows_when_events_come_in_each_of_24_orders(

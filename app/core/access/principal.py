@@ -9,6 +9,9 @@ from fastapi import Depends, Request
 
 from app.core.permissions import Permission
 
+STRIPE = "stripe"
+"""The name of the jobs that carry out what Stripe has told, and what Stripe was told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -29,8 +32,8 @@ class Principal:
 
     @property
     def actor_type(self) -> str:
-        """How history and events name this kind of caller."""
-        return self.kind
+        """How history and events name this kind of caller; a job for Stripe acts as Stripe."""
+        return STRIPE if self.name == STRIPE else self.kind
 
     @property
     def actor_id(self) -> UUID | str | None:

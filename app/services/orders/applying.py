@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from app.core.access import Principal
+from app.core.access import STRIPE, Principal
 from app.core.database import ScopedSession
 from app.core.events import emit
 from app.core.ids import uuid7
@@ -76,7 +76,7 @@ class PaymentApplier:
         self.session = session
         self.organization_id = organization_id
         self.fetched_at = fetched_at
-        principal = Principal(kind="system", name="stripe", organization_id=organization_id)
+        principal = Principal(kind="system", name=STRIPE, organization_id=organization_id)
         self.stock = StockService(session, principal, actor=Actor("stripe", cause))
         self.orders = OrderRepository(session, organization_id)
         self.payments = PaymentRepository(session, organization_id)

@@ -11,7 +11,7 @@ from fastapi import Request
 
 from app.clients.stripe import StripeClient, StripeError, StripeMissing, StripeUnavailable, stripe_client
 from app.core import clock
-from app.core.access import Principal
+from app.core.access import STRIPE, Principal
 from app.core.config import get_settings
 from app.core.database import Database, OwnerSession, act_as
 from app.core.errors import AppError, Conflict, translate_constraint
@@ -40,7 +40,7 @@ logger = structlog.get_logger(__name__)
 KEY_REMEMBERED = timedelta(hours=23)
 """Stripe forgets idempotency keys after 24 hours at the earliest."""
 
-ACTOR = Principal(kind="system", name="stripe")
+ACTOR = Principal(kind="system", name=STRIPE)
 
 LONGEST_CALL = LEASE - timedelta(seconds=10)
 """Whoever holds a lease has stopped calling before it ends, retries of the library included."""

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from app.clients.stripe import StripeClient, stripe_client
-from app.core.access import Principal
+from app.core.access import STRIPE, Principal
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession, act_as
 from app.core.events import emit
@@ -37,7 +37,7 @@ PATIENCE = timedelta(minutes=10)
 FETCHES = 3
 """How often an object without an event is fetched whose fetching others outrun."""
 
-ACTOR = Principal(kind="system", name="stripe")
+ACTOR = Principal(kind="system", name=STRIPE)
 
 
 class _EndedMeanwhileError(Exception):
