@@ -329,8 +329,13 @@ BAD_FILES: list[tuple[bytes, str, str, str]] = [
         "/rows/0/options",
         "list_type",
     ),
-    (b'sku,name,price,metadata\nA,a,1,"{""a"": ""\\u0000""}"\n', "import_rejected", "/rows/0", "invalid"),
-    (b"sku,name,price\nA,a\x00,1\n", "import_rejected", "/rows/0", "invalid"),
+    (
+        b'sku,name,price,metadata\nA,a,1,"{""a"": ""\\u0000""}"\n',
+        "import_rejected",
+        "/rows/0/metadata/a",
+        "invalid",
+    ),
+    (b"sku,name,price\nA,a\x00,1\n", "import_rejected", "/rows/0/name", "invalid"),
     (b"name,price\na,1\n", "import_rejected", "/rows/0/sku", "required"),
 ]
 

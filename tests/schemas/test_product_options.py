@@ -90,7 +90,7 @@ def test_chosen_deltas_are_by_code_for_fields_with_values_only():
         ({**NAME, "label": "  "}, "too_short"),
         ({**NAME, "label": "a\nb"}, "not_one_line"),
         ({**NAME, "label": "x" * 121}, "too_long"),
-        ({**NAME, "label": "nul\x00"}, "value_error"),
+        ({**NAME, "label": "nul\x00"}, "invalid"),
         ({**NAME, "help": "x" * 301}, "too_long"),
         ({**NAME, "required": "yes"}, "bool_type"),
         ({**NAME, "required": 1}, "bool_type"),
