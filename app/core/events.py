@@ -27,6 +27,9 @@ MAX_PAYLOAD = 32 * 1024
 
 Audience = Literal["organization", "personal", "topic", "internal"]
 
+SHOWN_ACTORS = ("user", "api_key")
+"""Whose ids readers of an event get to see; who of the platform's staff it was, only the audit log keeps."""
+
 AUDIT = "audit"
 """The handler that keeps an event in the audit log."""
 
@@ -238,7 +241,7 @@ def _outbox_row(
         raise ValueError(f"the payload of {event.type} is larger than {MAX_PAYLOAD} bytes")
     actor = {
         "type": principal.actor_type if principal else "anonymous",
-        "id": principal.actor_id if principal and principal.kind != "system" else None,
+        "id": principal.actor_id if principal and principal.actor_type in SHOWN_ACTORS else None,
     }
     if event.is_audited and not (principal and principal.kind == "system"):
         private = {**(private or {}), CALLER: caller_facts()}
@@ -265,7 +268,7 @@ def _outbox_row(
         "object_type": about["type"] if about else None,
         "object_id": about["id"] if about else None,
         "actor_type": actor["type"],
-        "actor_id": actor["id"],
+        "actor_id": principal.actor_id if principal and principal.kind != "system" else None,
         "session_id": principal.session_id if principal else None,
         "api_key_id": principal.key_id if principal else None,
         "outcome": event.outcome,

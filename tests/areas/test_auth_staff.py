@@ -1,12 +1,15 @@
 """What the platform's staff does to accounts, over HTTP."""
 
+import json
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
+from sqlalchemy import select
 
 from app.core.config import get_settings
 from app.core.database import Database, SystemSession
+from app.core.events import EventOutbox
 from app.core.ids import uuid7
 from app.models.auth import User
 from app.services.auth.staff.events import UserReinstated
@@ -55,7 +58,7 @@ async def test_suspension_when_the_person_has_sessions(
 
 
 async def test_reinstatement_when_the_account_is_suspended(
-    client: AsyncClient, db: SystemSession, staff: dict[str, str]
+    client: AsyncClient, db: SystemSession, agent: User, staff: dict[str, str]
 ) -> None:
     user = await make_user(db, email=EMAIL, password=PASSWORD)
     device = await headers_of(db, user)
@@ -66,6 +69,10 @@ async def test_reinstatement_when_the_account_is_suspended(
     assert (await client.get("/api/auth/me", headers=device)).status_code == 401
     (private,) = await privates(db, UserReinstated.type)
     assert private["reason"] == REASON["reason"]
+    told = select(EventOutbox.actor_id, EventOutbox.body).where(EventOutbox.type == UserReinstated.type)
+    (actor_id, body) = (await db.execute(told)).one()
+    assert actor_id == agent.id
+    assert json.loads(body)["actor"] == {"type": "staff", "id": None}
 
 
 async def test_oauth_when_the_account_is_suspended_on_the_way(

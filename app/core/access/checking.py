@@ -106,6 +106,7 @@ async def principal_of_session(
         aal=row.aal,
         auth_method=row.auth_method,
         step_up_at=row.step_up_at,
+        is_staff=marker.is_for_staff,
     )
 
 

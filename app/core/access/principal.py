@@ -27,12 +27,16 @@ class Principal:
     aal: int = 1
     auth_method: str | None = None
     step_up_at: datetime | None = None
+    is_staff: bool = False
+    """Whether the person acts for the platform, on a route for its staff."""
     name: str | None = field(default=None, compare=False)
     """Of a job: what history shows as its actor."""
 
     @property
     def actor_type(self) -> str:
         """How history and events name this kind of caller; a job for Stripe acts as Stripe."""
+        if self.is_staff:
+            return "staff"
         return STRIPE if self.name == STRIPE else self.kind
 
     @property
