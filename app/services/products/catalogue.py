@@ -10,6 +10,7 @@ from app.core.access import CurrentPrincipal
 from app.core.currencies import is_supported
 from app.core.database import Owner
 from app.core.errors import Conflict, FieldError, Invalid, NotFound, translate_constraint, version_mismatch
+from app.core.etags import is_stale
 from app.core.events import emit
 from app.core.ids import uuid7
 from app.core.paging import Keyset, Page, Pager, Sort
@@ -247,7 +248,7 @@ def _check_writable(body: ProductUpdate) -> None:
 def _check_version(present: int, version: int | None, etags: Collection[int] | None) -> None:
     if version is None and etags is None:
         raise _invalid("/version", "version_required", "Send the `version` that you read, or `If-Match`.")
-    if version not in {None, present} or (etags is not None and present not in etags):
+    if is_stale(present, version, etags):
         raise version_mismatch(present)
 
 
