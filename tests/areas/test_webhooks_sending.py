@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -51,6 +51,11 @@ async def attempts(db: SystemSession, *triggers: str) -> list[WebhookAttempt]:
     statement = select(WebhookAttempt).order_by(WebhookAttempt.started_at, WebhookAttempt.id)
     found = (await db.scalars(statement.execution_options(populate_existing=True))).all()
     return [row for row in found if not triggers or row.trigger in triggers]
+
+
+def just_now() -> datetime:
+    """A moment at which something became due, and is not late yet; before a test's transaction began."""
+    return clock.now() - timedelta(seconds=20)
 
 
 async def endpoint_row(db: SystemSession, endpoint_id: UUID) -> WebhookEndpoint:
@@ -483,7 +488,7 @@ async def test_delivery_when_its_worker_was_lost(
 ) -> None:
     """After the lease it is sent again under the same id, and the attempts tell what happened."""
     endpoint, _ = await make_webhook(db, owner=alice, url=hook.url)
-    delivery = await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=clock.now())
+    delivery = await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=just_now())
     ids = (alice.organization_id, endpoint.id, delivery.id)
     async with database.transaction(principal=SENDER) as session:
         lost = await take(session, *ids)
@@ -510,7 +515,7 @@ async def test_deliveries_when_five_are_under_way(
 ) -> None:
     """The sixth waits for the first that ends."""
     endpoint, _ = await make_webhook(db, owner=alice, url=hook.url)
-    now = clock.now()
+    now = just_now()
     made = [
         await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=now) for _ in range(7)
     ]
@@ -532,7 +537,7 @@ async def test_deliveries_when_their_jobs_come_in_another_order(
     """The oldest goes first, whichever job comes first, and every job sends one."""
     endpoint, _ = await make_webhook(db, owner=alice)
     for _ in range(3):
-        await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=clock.now())
+        await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=just_now())
     in_order = [row.id for row in await rows(db)]
     async with database.transaction(principal=SENDER) as session:
         taken = [
@@ -547,7 +552,7 @@ async def test_delivery_when_an_older_one_is_not_wanted(
 ) -> None:
     """It was made by a handler that had read the types before they were changed; it is not sent."""
     endpoint, _ = await make_webhook(db, owner=alice, events=["product.*"])
-    now = clock.now()
+    now = just_now()
     unwanted, newer = [
         await make_delivery(
             db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=now, event_type=kind, created_at=at
@@ -565,7 +570,7 @@ async def test_deliveries_when_their_endpoint_has_just_failed(
 ) -> None:
     """They go one by one, so that it keeps nobody else waiting."""
     endpoint, _ = await make_webhook(db, owner=alice, failure_count=1)
-    now = clock.now()
+    now = just_now()
     made = [
         await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=now) for _ in range(2)
     ]
@@ -597,7 +602,7 @@ async def test_endpoint_when_it_was_deleted_amid_an_attempt(
     client: AsyncClient, database: Database, db: SystemSession, alice: Persona, hook: Hook
 ) -> None:
     endpoint, _ = await make_webhook(db, owner=alice, url=hook.url)
-    delivery = await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=clock.now())
+    delivery = await make_delivery(db, owner=alice, endpoint_id=endpoint.id, next_attempt_at=just_now())
     async with database.transaction(principal=SENDER) as session:
         taken = await take(session, alice.organization_id, endpoint.id, delivery.id)
     assert taken is not None

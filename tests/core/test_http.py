@@ -346,10 +346,14 @@ async def test_made_up_methods_share_one_label(things: AsyncClient) -> None:
 def log_as(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     """Puts the suite's logging back after a test that configures it."""
     root = standard_logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    loggers = [root, *(standard_logging.getLogger(name) for name in root.manager.loggerDict)]
+    before = [(logger, logger.level, logger.disabled) for logger in loggers]
     yield
     root.handlers = handlers
-    root.setLevel(level)
+    for logger, level, is_disabled in before:
+        logger.setLevel(level)
+        logger.disabled = is_disabled
     structlog.reset_defaults()
 
 
