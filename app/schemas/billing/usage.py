@@ -30,7 +30,7 @@ class UsageQuery(Query):
 class UsageRead(Output):
     """How much of one limit is used. A counter begins anew each period, a gauge counts what is there."""
 
-    metric: str = Field(examples=["orders"])
+    metric: str = Field(examples=["orders", "api_calls"])
     kind: Literal["counter", "gauge"]
     used: int
     limit: int | None = Field(description="Null is without limit.")
