@@ -30,7 +30,9 @@ async def listed(client: AsyncClient, who: Persona, **params: Any) -> dict[str, 
 async def told(db: SystemSession) -> list[tuple[str, dict[str, Any]]]:
     """What was emitted of notices, in order."""
     rows = await db.execute(
-        select(EventOutbox.type, EventOutbox.body).where(EventOutbox.type.like("notification.%"))
+        select(EventOutbox.type, EventOutbox.body)
+        .where(EventOutbox.type.like("notification.%"))
+        .order_by(EventOutbox.id)
     )
     return [(row.type, json.loads(row.body)["data"]) for row in rows]
 
