@@ -110,7 +110,7 @@ async def _draw_event(here: Ground) -> None:
         kept = await session.connection()
         names = ", ".join(column.name for column in EventOutbox.__table__.columns if column.name != "id")
         await kept.exec_driver_sql(
-            f"INSERT INTO bench_event SELECT {names} FROM event_outbox WHERE event_id = '{event_id}'"
+            f"INSERT INTO bench_event ({names}) SELECT {names} FROM event_outbox WHERE event_id = '{event_id}'"
         )
     await database.dispose()
 
